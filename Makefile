@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# kmesh-node. `make help` lists the targets. Everything that is built lies in
+# build/. V=1 shows the commands; ARCH=arm64 builds for arm64 (with a cross CC).
+
+ARCH ?= $(patsubst aarch64,arm64,$(patsubst x86_64,amd64,$(shell uname -m)))
+FUZZTIME ?= 30s
+
+B := build
+O := $(CURDIR)/$(B)
+Q := $(if $(V),,@)
+say = $(if $(V),@:,@printf '  %-8s %s\n' $(1) $(2))
+first = $(firstword $(shell command -v $(1)))
+
+MACHINE := $(if $(filter arm64,$(ARCH)),aarch64,x86_64)
+CC := $(if $(filter default,$(origin CC)),$(if $(filter $(MACHINE),$(shell uname -m)),gcc,$(MACHINE)-linux-gnu-gcc),$(CC))
+CLANG ?= $(call first,clang-19 clang)
+STRIP ?= $(call first,llvm-strip-19 llvm-strip)
+GO ?= $(shell scripts/go.sh)
+
+# The submodule where it is checked out, else the unpacked source package.
+LIBBPF := $(if $(wildcard libbpf/src/libbpf.c),libbpf,$(B)/libbpf-1.5.0)
+LIBBPF_A := $(B)/libbpf/libbpf.a
+STORE_A := $(B)/libkmesh-store.a
+BIN := $(B)/kmesh-node
+PKG := github.com/kmesh-net/kmesh-node
+
+PROTO := $(wildcard proto/*/*.proto)
+PB_C := $(PROTO:proto/%.proto=$(B)/pb/%.pb-c.c)
+PB_H := $(PB_C:.c=.h)
+BPF := $(patsubst bpf/%.c,$(B)/bpf/%.o,$(wildcard bpf/*.bpf.c))
+STORE := $(patsubst %.c,%.o,$(wildcard c/*.c) $(PB_C:$(B)/%=%))
+GO_SRC := $(shell find . \( -path ./$(B) -o -path ./libbpf -o -path ./.git \) -prune -o -name '*.go' -print)
+
+CFLAGS ?= -O2 -g
+C_FLAGS = -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Werror -I. -Ic -I$(B)/pb -I$(B)/libbpf/include -MMD -MP
+# v3 (32-bit registers and jumps) is taken by every verifier from 5.10 on. The
+# uapi headers are libbpf's: the host's may be older than the programs need.
+BPF_FLAGS = -target bpf -mcpu=v3 -g -O2 -std=gnu11 -Wall -Werror \
+	-D__TARGET_ARCH_$(if $(filter arm64,$(ARCH)),arm64,x86) -I. -isystem $(LIBBPF)/include/uapi \
+	-isystem $(B)/libbpf/include -idirafter /usr/include/$(MACHINE)-linux-gnu -MMD -MP
+SAN := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+
+# cgo files carry no paths of their own. Go's build cache does not see that an
+# archive changed, so a digest of both is linked in: it forces a new link.
+DIGEST = $$(cat $(LIBBPF_A) $(STORE_A) | sha256sum | cut -c1-12)
+export CGO_ENABLED := 1
+export CGO_CFLAGS := -O2 -g -I$(O)/libbpf/include -I$(O)/pb -I$(CURDIR)/c -I$(CURDIR)
+export CGO_LDFLAGS := $(O)/libkmesh-store.a $(O)/libbpf/libbpf.a -lprotobuf-c -lelf -lz
+export GOARCH := $(ARCH)
+export GOTOOLCHAIN ?= auto
+export CC
+GOFLAGS_ALL = -buildvcs=false -tags=netgo,osusergo -ldflags=-X=$(PKG)/internal/cli.native=$(DIGEST)
+GO_CMD = GOFLAGS="$(GOFLAGS_ALL)" $(GO)
+LDFLAGS = -s -w -linkmode external -extldflags "-static" -X=$(PKG)/internal/cli.native=$(DIGEST) \
+	-X=$(PKG)/internal/cli.version=$$(sed -n 1p $(B)/version) -X=$(PKG)/internal/cli.commit=$$(sed -n 2p $(B)/version)
+
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: all bpf c proto demo test test-unit test-c test-e2e fuzz bench lint up down clean install-deps go-env help FORCE
+.DEFAULT_GOAL := all
+
+all: $(BIN) ## build/kmesh-node, one static binary (the default)
+bpf: $(BPF) ## the BPF objects
+c: $(STORE_A) ## the store, as a static library
+demo: $(B)/test/demo
+
+$(BIN): $(GO_SRC) go.mod go.sum $(BPF) $(STORE_A) $(LIBBPF_A) $(B)/version
+	$(call say,GO,$@)
+	$(Q)$(GO_CMD) build -trimpath -ldflags '$(LDFLAGS)' -o $@ .
+
+$(B)/version: FORCE
+	$(Q)mkdir -p $(B)
+	$(Q){ git describe --tags --always --dirty 2>/dev/null || echo unknown; \
+		git rev-parse HEAD 2>/dev/null || echo unknown; } >$@.new; \
+		if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+$(LIBBPF_A): scripts/libbpf.sh scripts/apt-private.sh
+	$(call say,LIBBPF,$@)
+	$(Q)src=$$(scripts/libbpf.sh $(B)) && $(MAKE) -s -C "$$src/src" CC='$(CC)' BUILD_STATIC_ONLY=1 NO_PKG_CONFIG=1 \
+		OBJDIR=$(O)/libbpf/obj DESTDIR=$(O)/libbpf INCLUDEDIR=/include $(O)/libbpf/obj/libbpf.a install_headers
+	$(Q)cp $(B)/libbpf/obj/libbpf.a $@
+
+$(B)/bpf/%.o: bpf/%.c $(LIBBPF_A)
+	$(call say,BPF,$@)
+	$(Q)mkdir -p $(@D) && $(CLANG) $(BPF_FLAGS) -c $< -o $@ && $(STRIP) -g $@
+
+$(B)/pb/%.pb-c.c $(B)/pb/%.pb-c.h: proto/%.proto
+	$(call say,PROTOC-C,$<)
+	$(Q)mkdir -p $(B)/pb && protoc-c -Iproto --c_out=$(B)/pb $<
+
+$(B)/obj/%.o: %.c | $(PB_H) $(LIBBPF_A)
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(C_FLAGS) $(CFLAGS) -c $< -o $@
+
+$(B)/obj/%.o: $(B)/%.c | $(PB_H)
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(C_FLAGS) $(CFLAGS) -c $< -o $@
+
+$(STORE_A): $(STORE:%=$(B)/obj/%)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+-include test/test.mk
+-include $(shell find $(B)/bpf $(B)/obj $(B)/test -name '*.d' 2>/dev/null)
+
+proto: $(B)/bin/protoc-gen-go ## regenerate the Go of proto/ (committed)
+	$(Q)PATH="$(O)/bin:$$PATH" protoc -Iproto --go_out=proto --go_opt=paths=source_relative $(PROTO)
+
+$(B)/bin/protoc-gen-go: go.mod
+	$(Q)$(GO) build -o $@ google.golang.org/protobuf/cmd/protoc-gen-go
+
+install-deps: ## install what this host lacks for building
+	$(Q)scripts/deps.sh build
+
+# Each step makes anew: what `deps.sh` installs is looked for when make starts.
+up: install-deps ## this host up in ads mode, with the example and a proof of it
+	$(Q)$(MAKE) all demo
+	$(Q)scripts/up.sh
+
+down: ## take away all that `up` made
+	$(Q)scripts/down.sh
+
+clean: ## remove build/
+	$(Q)rm -rf $(B)
+
+go-env: $(STORE_A) ## print the environment of the Go commands: eval "$(make -s go-env)"
+	@printf "export %s='%s'\n" CGO_ENABLED 1 CC '$(CC)' CGO_CFLAGS '$(CGO_CFLAGS)' CGO_LDFLAGS '$(CGO_LDFLAGS)' \
+		GOTOOLCHAIN '$(GOTOOLCHAIN)' GOFLAGS "$(GOFLAGS_ALL)"
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
