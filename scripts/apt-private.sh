@@ -2,15 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Give one Debian suite more to one use of apt, without touching the host's own
-# sources and lists: DIR gets a source list for SUITE, from the mirrors that the
-# host's sources name, and DIR/apt-get, which runs apt-get on it.
+# sources and lists. DIR gets lists of SUITE from the mirrors that the host's
+# sources name, and DIR/apt.conf, for use as APT_CONFIG=DIR/apt.conf apt-get ...
 #
-# usage: apt-private.sh DIR SUITE deb|deb-src COMMAND [ARG…]
-# With type deb the host's own sources stay visible beside SUITE.
+# usage: apt-private.sh DIR SUITE deb|deb-src
+# With deb the host's own sources stay visible beside SUITE.
 set -eu
 
 dir=${1:?} suite=${2:?} type=${3:?}
-shift 3
 apt=${APT_CONFIG_DIR:-/etc/apt}
 mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial" "$dir/parts"
 dir=$(cd "$dir" && pwd)
@@ -55,11 +54,11 @@ if [ "$type" = deb ]; then
 	parts=$apt/sources.list.d
 	if [ -f "$apt/sources.list" ]; then cat "$apt/sources.list" >>"$dir/sources.list"; fi
 fi
-cat >"$dir/apt-get" <<END
-#!/bin/sh
-exec apt-get -o Dir::Etc::sourcelist="$dir/sources.list" -o Dir::Etc::sourceparts="$parts" \\
-	-o Dir::State::lists="$dir/lists" -o Dir::Cache="$dir/cache" \\
-	-o APT::Sandbox::User=root "\$@"
+cat >"$dir/apt.conf" <<END
+Dir::Etc::sourcelist "$dir/sources.list";
+Dir::Etc::sourceparts "$parts";
+Dir::State::lists "$dir/lists";
+Dir::Cache "$dir/cache";
+APT::Sandbox::User "root";
 END
-chmod +x "$dir/apt-get"
-"$dir/apt-get" -qq "$@" >&2
+APT_CONFIG=$dir/apt.conf apt-get -qq update >&2

@@ -16,7 +16,7 @@ usable() {
 	[ -n "$minor" ] && [ "$minor" -ge 21 ]
 }
 
-newest() { ls -d /usr/lib/go-1.*/bin/go 2>/dev/null | sort -rV; }
+newest() { find /usr/lib -maxdepth 3 -path '/usr/lib/go-1.*/bin/go' 2>/dev/null | sort -rV; }
 
 # shellcheck disable=SC2046 # paths of a distribution hold no blanks
 for go in "$(command -v go || :)" /usr/local/go/bin/go $(newest) \

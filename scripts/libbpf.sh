@@ -29,8 +29,8 @@ from_package() {
 	command -v apt-get >/dev/null || return 1
 	state=$out/libbpf-apt
 	say "fetching source package $package of Debian $suite"
-	"$top/scripts/apt-private.sh" "$state" "$suite" deb-src update || return 1
-	(cd "$state" && ./apt-get -qq source --download-only "$package") >&2 || return 1
+	"$top/scripts/apt-private.sh" "$state" "$suite" deb-src || return 1
+	(cd "$state" && APT_CONFIG=$state/apt.conf apt-get -qq source --download-only "$package") >&2 || return 1
 	echo "$sha256  $state/$orig" | sha256sum --check --quiet >&2 || {
 		say "$orig is not the tree of v$version (sha256 differs)"
 		return 1
