@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+/*
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+static uint64_t now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000ull + t.tv_nsec;
+}
+
+// One connection: opened, accepted, asked where it arrived, reset. Client and
+// listener share the thread: over loopback connect() itself carries the
+// handshake out, so that accept() finds it done.
+static int connect_once(const struct sockaddr_in *to, int listener, uint32_t *ns,
+			struct sockaddr_in *at)
+{
+	static const struct linger reset = { .l_onoff = 1 };
+	socklen_t len = sizeof(*at);
+	int fd, got = -1, ret = 0;
+	uint64_t start;
+
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)))
+		goto fail;
+	start = now();
+	if (connect(fd, (const struct sockaddr *)to, sizeof(*to)))
+		goto fail;
+	*ns = (uint32_t)(now() - start);
+	got = accept(listener, NULL, NULL);
+	if (got < 0 || getsockname(got, (struct sockaddr *)at, &len))
+		goto fail;
+	goto out;
+fail:
+	ret = -errno;
+out:
+	close(fd);
+	if (got >= 0)
+		close(got);
+	return ret;
+}
+
+static int connect_many(uint32_t ip, uint16_t port, int listener, int n,
+			uint32_t *ns, struct sockaddr_in *at)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port) };
+	int i, ret = 0;
+
+	to.sin_addr.s_addr = ip;
+	for (i = 0; i < n && !ret; i++)
+		ret = connect_once(&to, listener, &ns[i], &at[i]);
+	return ret;
+}
+*/
+import "C"
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// arrivals is what became of a number of connections to one address.
+type arrivals struct {
+	nanos []uint32               // of each connect() alone
+	at    map[netip.AddrPort]int // where they were accepted
+}
+
+// connect makes n connections to dst, one after the other, from inside the pod.
+func (p *pod) connect(dst netip.AddrPort, n int) (*arrivals, error) {
+	nanos := make([]uint32, n)
+	at := make([]C.struct_sockaddr_in, n)
+	ip := dst.Addr().As4()
+	ret := C.connect_many(C.uint32_t(binary.NativeEndian.Uint32(ip[:])), C.uint16_t(dst.Port()),
+		C.int(p.listeners[dst.Port()]), C.int(n), (*C.uint32_t)(&nanos[0]), &at[0])
+	if ret < 0 {
+		return nil, fmt.Errorf("connect to %s: %w", dst, unix.Errno(-ret))
+	}
+	a := &arrivals{nanos: nanos, at: map[netip.AddrPort]int{}}
+	for _, s := range at {
+		var b [4]byte
+		binary.NativeEndian.PutUint32(b[:], uint32(s.sin_addr.s_addr))
+		a.at[netip.AddrPortFrom(netip.AddrFrom4(b), uint16(C.ntohs(s.sin_port)))]++
+	}
+	return a, nil
+}
+
+// expect returns an error unless every connection arrived at one of the addresses.
+func (a *arrivals) expect(where ...netip.AddrPort) error {
+	for got, n := range a.at {
+		if !slices.Contains(where, got) {
+			return fmt.Errorf("%d of %d connections arrived at %s, none should", n, len(a.nanos), got)
+		}
+	}
+	return nil
+}

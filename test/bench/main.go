@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command bench measures what kmesh-node costs and prints each figure beside its
+// reference: what a peer or the least possible program takes. It needs root, makes
+// everything in namespaces and a cgroup of its own, and leaves nothing.
+//
+// What is compared is measured in one run, in rounds that alternate, and given as
+// the median over the rounds.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"time"
+)
+
+func main() {
+	// Network namespaces and the parent-death signal belong to a thread.
+	runtime.LockOSThread()
+	code, err := run()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
+
+type bench struct {
+	*sandbox
+	report   report
+	captures string // directory of the control plane's captured responses
+	floors   *floors
+	enrolled *pod
+	outside  *pod
+	hooks    hooks // kmesh-node's own, once they are taken over
+}
+
+func run() (int, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return 0, fmt.Errorf("find own path: %w", err)
+	}
+	var (
+		build    = flag.String("build", filepath.Dir(filepath.Dir(self)), "folder of the built files")
+		captures = flag.String("captures", "../shared/xds", "folder of captured responses")
+		jsonFile = flag.String("json", "", "also write the report to this file")
+		only     = flag.String("run", "", "measure only the parts whose name matches this expression")
+	)
+	flag.Parse()
+	match, err := regexp.Compile(*only)
+	if err != nil {
+		return 2, err
+	}
+	if os.Getenv(innerEnv) == "" {
+		return superviseInner()
+	}
+	b, err := newBench(*build, *captures)
+	if err != nil {
+		return 0, err
+	}
+	b.measure(match)
+	if err := b.report.print(os.Stdout); err != nil {
+		return 0, err
+	}
+	if *jsonFile != "" {
+		if err := b.report.writeJSON(*jsonFile); err != nil {
+			return 0, err
+		}
+	}
+	if b.report.failed() {
+		return 1, nil
+	}
+	return 0, nil
+}
+
+func newBench(build, captures string) (*bench, error) {
+	build, err := filepath.Abs(build)
+	if err != nil {
+		return nil, err
+	}
+	if captures, err = filepath.Abs(captures); err != nil {
+		return nil, err
+	}
+	s, err := newSandbox(build)
+	if err != nil {
+		return nil, err
+	}
+	b := &bench{sandbox: s, captures: captures}
+	if b.floors, err = loadFloors(filepath.Join(build, "test", "floor.bpf.o")); err != nil {
+		return nil, err
+	}
+	if b.enrolled, err = newPod("enrolled"); err != nil {
+		return nil, err
+	}
+	if b.outside, err = newPod("outside"); err != nil {
+		return nil, err
+	}
+	if err := b.floors.know(b.enrolled); err != nil {
+		return nil, err
+	}
+	b.report.Machine = machine()
+	b.report.note("machine: %s", b.report.Machine)
+	if n := strangers(b.cgroupFD); n > 0 {
+		b.report.note("%d programs of others run on the same hooks: figures of connect() include them", n)
+	}
+	return b, nil
+}
+
+// measure runs the parts in the order of the table. A part that fails leaves a row
+// that says so, and the others go on.
+func (b *bench) measure(match *regexp.Regexp) {
+	for _, part := range []struct {
+		name string
+		run  func() error
+	}{
+		{"commands", b.measureCommands},
+		{"store", b.measureStore},
+		{"connect", b.measureConnect},
+		{"misses", b.measureMisses},
+	} {
+		if !match.MatchString(part.name) {
+			continue
+		}
+		start := time.Now()
+		if err := part.run(); err != nil {
+			b.report.add(row{Figure: part.name, Error: err.Error()})
+		}
+		fmt.Fprintf(os.Stderr, "bench: %s: %.1f s\n", part.name, time.Since(start).Seconds())
+	}
+}
+
+// fresh brings kmesh-node up on an empty store, with one pod enrolled.
+func (b *bench) fresh() error {
+	for _, args := range [][]string{
+		{"down"}, {"up"}, {"enroll", "--netns", b.enrolled.path},
+	} {
+		if _, _, err := b.node(args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// configure applies a configuration that sends the service to its backends.
+func (b *bench) configure() error {
+	path, err := b.writeService(serviceName, backends)
+	if err != nil {
+		return err
+	}
+	_, _, err = b.node("apply", "-f", path)
+	return err
+}
+
+// measureConnect measures the connect path: per run with nothing configured,
+// then with the service configured, then the time of connect() itself.
+func (b *bench) measureConnect() error {
+	err := b.fresh()
+	if err != nil {
+		return err
+	}
+	if b.hooks, err = b.takeHooks(); err != nil {
+		return err
+	}
+	if err := b.measureRuns(false); err != nil {
+		return err
+	}
+	if err := b.configure(); err != nil {
+		return err
+	}
+	if err := b.measureRuns(true); err != nil {
+		return err
+	}
+	return b.measureLatency()
+}
