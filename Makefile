@@ -14,15 +14,18 @@ first = $(firstword $(shell command -v $(1)))
 
 MACHINE := $(if $(filter arm64,$(ARCH)),aarch64,x86_64)
 CC := $(if $(filter default,$(origin CC)),$(if $(filter $(MACHINE),$(shell uname -m)),gcc,$(MACHINE)-linux-gnu-gcc),$(CC))
-CLANG ?= $(call first,clang-19 clang)
-STRIP ?= $(call first,llvm-strip-19 llvm-strip)
-GO ?= $(shell scripts/go.sh)
+CLANG ?= $(or $(call first,clang-19 clang),$(call lacking,clang))
+STRIP ?= $(or $(call first,llvm-strip-19 llvm-strip),$(call lacking,llvm-strip))
+GO ?= $(or $(shell scripts/go.sh),$(call lacking,Go 1.21 or later))
+lacking = $(error $(1) is not here: run `sudo make install-deps`)
 
 # The submodule where it is checked out, else the unpacked source package.
 LIBBPF := $(if $(wildcard libbpf/src/libbpf.c),libbpf,$(B)/libbpf-1.5.0)
 LIBBPF_A := $(B)/libbpf/libbpf.a
 STORE_A := $(B)/libkmesh-store.a
 BIN := $(B)/kmesh-node
+# A libelf from 0.189 on may have zstd in it, which a static link has to name.
+ELF_LIBS := -lelf -lz $(if $(shell grep -s ZSTD_ $$($(CC) -print-file-name=libelf.a)),-lzstd)
 PKG := github.com/kmesh-net/kmesh-node
 
 PROTO := $(wildcard proto/*/*.proto)
@@ -46,7 +49,7 @@ SAN := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-po
 DIGEST = $$(cat $(LIBBPF_A) $(STORE_A) | sha256sum | cut -c1-12)
 export CGO_ENABLED := 1
 export CGO_CFLAGS := -O2 -g -I$(O)/libbpf/include -I$(O)/pb -I$(CURDIR)/c -I$(CURDIR)
-export CGO_LDFLAGS := $(O)/libkmesh-store.a $(O)/libbpf/libbpf.a -lprotobuf-c -lelf -lz
+export CGO_LDFLAGS := $(O)/libkmesh-store.a $(O)/libbpf/libbpf.a -lprotobuf-c $(ELF_LIBS)
 export GOARCH := $(ARCH)
 export GOTOOLCHAIN ?= auto
 export CC
@@ -65,8 +68,10 @@ bpf: $(BPF) ## the BPF objects
 c: $(STORE_A) ## the store, as a static library
 demo: $(B)/test/demo
 
-$(BIN): $(GO_SRC) go.mod go.sum $(BPF) $(STORE_A) $(LIBBPF_A) $(B)/version
+# The objects of programs that are no longer there would be embedded too.
+$(BIN): $(filter-out %_test.go,$(GO_SRC)) go.mod go.sum $(BPF) $(STORE_A) $(LIBBPF_A) $(B)/version
 	$(call say,GO,$@)
+	$(Q)rm -f $(filter-out $(BPF),$(wildcard $(B)/bpf/*.o))
 	$(Q)$(GO_CMD) build -trimpath -ldflags '$(LDFLAGS)' -o $@ .
 
 $(B)/version: FORCE
@@ -101,7 +106,7 @@ $(STORE_A): $(STORE:%=$(B)/obj/%)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
--include test/test.mk
+include test/test.mk
 -include $(shell find $(B)/bpf $(B)/obj $(B)/test -name '*.d' 2>/dev/null)
 
 proto: $(B)/bin/protoc-gen-go ## regenerate the Go of proto/ (committed)

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Tests, benchmarks and linters; included by the Makefile. The programs lie in
+# build/test/, what the suites said in build/test/log/.
+
+T := $(B)/test
+
+# c/test/NAME.c is a program of its own where it is named here, else a part of
+# the unit tests. fuzz_* are libFuzzer targets.
+C_PROGRAMS := handoff bench_store
+C_FUZZ := $(patsubst c/test/%.c,$(T)/%,$(wildcard c/test/fuzz_*.c))
+C_UNIT := $(filter-out $(C_PROGRAMS:%=c/test/%.c) $(wildcard c/test/fuzz_*.c),$(wildcard c/test/*.c))
+C_BINS := $(patsubst c/test/%.c,$(T)/%,$(wildcard $(C_PROGRAMS:%=c/test/%.c)))
+SAN_STORE := $(STORE:%=$(T)/san/%)
+FLOOR := $(patsubst test/bench/%.c,$(T)/%.o,$(wildcard test/bench/*.bpf.c))
+
+# Packages that need nothing but a Go test; the end-to-end tests have their own.
+UNIT = $$($(GO_CMD) list ./... | grep -v '/test/')
+
+test: $(BIN) $(C_BINS) ## everything: lint, units, sanitizers, fuzzing, end to end (root)
+	$(Q)scripts/deps.sh test
+	$(Q)MAKE='$(MAKE)' scripts/test.sh lint test-unit test-c fuzz test-e2e
+
+test-unit: $(BPF) $(STORE_A) ## Go unit tests
+	$(Q)$(GO_CMD) vet ./...
+	$(Q)$(GO_CMD) test -v $(UNIT)
+
+test-c: $(T)/store_test ## C unit tests under ASan and UBSan
+	$(Q)$(T)/store_test
+
+test-e2e: $(BIN) $(T)/e2e $(C_BINS) ## end-to-end tests in network namespaces (root)
+	$(Q)cd test/e2e && $(O)/test/e2e -test.v -test.timeout 30m
+
+fuzz: $(C_FUZZ) $(BPF) $(STORE_A) ## every fuzz target for FUZZTIME (30s)
+	$(Q)GO='$(GO)' GOFLAGS="$(GOFLAGS_ALL)" scripts/fuzz.sh $(FUZZTIME) $(T)
+
+bench: $(BIN) $(T)/bench $(FLOOR) $(C_BINS) ## the figures, each beside its reference (root)
+	$(Q)$(T)/bench
+
+lint: $(PB_H) $(BPF) $(STORE_A) $(B)/bin/protoc-gen-go ## all linters
+	$(Q)GO='$(GO)' GOFLAGS="$(GOFLAGS_ALL)" C_FLAGS='$(C_FLAGS)' BUILD=$(O) scripts/lint.sh
+
+$(T)/e2e: $(GO_SRC) go.mod go.sum $(STORE_A) $(LIBBPF_A)
+	$(call say,GO,$@)
+	$(Q)$(GO_CMD) test -c -o $@ ./test/e2e
+
+$(T)/bench: $(GO_SRC) go.mod go.sum $(STORE_A) $(LIBBPF_A)
+	$(call say,GO,$@)
+	$(Q)$(GO_CMD) build -o $@ ./test/bench
+
+$(T)/demo: $(wildcard test/demo/*.go) go.mod
+	$(call say,GO,$@)
+	$(Q)CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -o $@ ./test/demo
+
+$(T)/%.bpf.o: test/bench/%.bpf.c $(LIBBPF_A)
+	$(call say,BPF,$@)
+	$(Q)mkdir -p $(@D) && $(CLANG) $(BPF_FLAGS) -c $< -o $@ && $(STRIP) -g $@
+
+# The store and its tests once more, with every check that clang has.
+$(T)/san/%.o: %.c | $(PB_H) $(LIBBPF_A)
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D) && $(CLANG) $(C_FLAGS) -O1 -g $(SAN) -fsanitize=fuzzer-no-link -c $< -o $@
+
+$(T)/san/%.o: $(B)/%.c | $(PB_H)
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D) && $(CLANG) $(C_FLAGS) -O1 -g $(SAN) -fsanitize=fuzzer-no-link -c $< -o $@
+
+$(T)/store_test: $(C_UNIT:%.c=$(T)/san/%.o) $(SAN_STORE) $(LIBBPF_A)
+	$(call say,LINK,$@)
+	$(Q)$(CLANG) $(SAN) -o $@ $^ -lprotobuf-c $(ELF_LIBS) -lpthread
+
+$(T)/fuzz_%: $(T)/san/c/test/fuzz_%.o $(SAN_STORE) $(LIBBPF_A)
+	$(call say,LINK,$@)
+	$(Q)$(CLANG) $(SAN) -fsanitize=fuzzer -o $@ $^ -lprotobuf-c $(ELF_LIBS) -lpthread
+
+$(C_BINS): $(T)/%: $(B)/obj/c/test/%.o $(STORE_A) $(LIBBPF_A)
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D) && $(CC) -o $@ $^ -lprotobuf-c $(ELF_LIBS) -lpthread
