@@ -60,7 +60,9 @@ struct km_meta {
 	__u32 abi;	  /* KM_ABI_VERSION, set by the first writer */
 	__u32 slabs;	  /* slabs 0 .. slabs-1 are in km_outer */
 	__u64 next_id;	  /* next km_endpoint.id to give out */
-	__u64 reserved[5];
+	__u64 writing;	  /* generation being published; 0: none. A writer that finds
+			   * it set takes back what a crash left behind */
+	__u64 reserved[4];
 };
 
 enum km_manage { KM_MANAGE_ENROLLED = 0, KM_MANAGE_ALL = 1 };
@@ -70,7 +72,7 @@ struct km_config {
 	__u32 manage;		 /* enum km_manage */
 	__u32 control;		 /* control address answers: 0 or 1 */
 	__u32 outlier_failures;	 /* failures in a row; 0: detection off */
-	__u32 pad;
+	__u32 per_thread;	 /* results come by thread, not by socket */
 	__u64 outlier_backoff;	 /* ns, the first one; doubles each time */
 	__u64 outlier_backoff_max; /* ns */
 };
@@ -276,7 +278,7 @@ struct km_stats {
 
 /* Tail calls, index in km_tail4 and km_tail6. */
 enum km_tail {
-	KM_TAIL_SOCKCONN = 0,
+	KM_TAIL_RESTART = 0,
 	KM_TAIL_FILTER_CHAIN = 1,
 	KM_TAIL_FILTER = 2,
 	KM_TAIL_ROUTE_CONFIG = 3,

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Whose connections are managed, and the control address. */
+#ifndef KMESH_ENROL_H
+#define KMESH_ENROL_H
+
+#include <linux/bpf.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include "bpf/abi.h"
+#include "bpf/maps_node.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, KM_MAX_NETNS);
+	__type(key, __u64);
+	__type(value, struct km_netns);
+} km_netns SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, KM_MAX_OWN);
+	__type(key, __u64);
+	__type(value, __u32);
+} km_own SEC(".maps");
+
+/* bpf_get_netns_cookie: sock_addr programs from 5.7 on. */
+static __always_inline bool managed(struct bpf_sock_addr *ctx, __u64 netns)
+{
+	const struct km_config *cfg;
+	__u64 socket;
+
+	if (bpf_map_lookup_elem(&km_netns, &netns))
+		return true;
+	cfg = config();
+	if (!cfg || cfg->manage != KM_MANAGE_ALL)
+		return false;
+	socket = bpf_get_socket_cookie(ctx);
+	return !bpf_map_lookup_elem(&km_own, &socket);
+}
+
+/* 0.0.0.2 or ::2. */
+static __always_inline bool is_control(const struct km_addr *a)
+{
+	return a->ip[3] == bpf_htonl(KM_CONTROL_HOST) && a->ip[0] == 0 && a->ip[1] == 0 &&
+	       (a->ip[2] == 0 || a->ip[2] == bpf_htonl(0xffff));
+}
+
+/* Enrols or releases the caller's network namespace where the operator allows
+ * it. Returns true when that was done: the caller then answers with EPERM, the
+ * one result that an address of this kind cannot give by itself. The host's
+ * own namespace is never taken this way. */
+static __always_inline bool control(struct bpf_sock_addr *ctx, __u64 netns)
+{
+	const struct km_config *cfg = config();
+	__be16 port = (__be16)ctx->user_port;
+	struct km_netns value = {};
+
+	if (!cfg || !cfg->control)
+		return false;
+	if (port == bpf_htons(KM_CONTROL_LEAVE)) {
+		bpf_map_delete_elem(&km_netns, &netns);
+		return true;
+	}
+	if (port != bpf_htons(KM_CONTROL_ENROLL) || netns == bpf_get_netns_cookie(NULL))
+		return false;
+	value.since = bpf_ktime_get_ns();
+	return bpf_map_update_elem(&km_netns, &netns, &value, BPF_ANY) == 0;
+}
+
+#endif

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* What the result of a connect does to its endpoint. */
+#ifndef KMESH_RESULT_H
+#define KMESH_RESULT_H
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include "bpf/abi.h"
+#include "bpf/conn.h"
+#include "bpf/maps_node.h"
+#include "bpf/slab.h"
+
+/* errno values, asm-generic; those below differ on no architecture we build for. */
+#define E_INTR 4
+#define E_NETUNREACH 101
+#define E_TIMEDOUT 110
+#define E_CONNREFUSED 111
+#define E_HOSTUNREACH 113
+#define E_ALREADY 114
+#define E_INPROGRESS 115
+
+#define NSEC_PER_SEC 1000000000ull
+#define MAX_LEVEL 32
+
+/* Skips the endpoint for a while: twice as long each time in a row. Failures of
+ * connects that were under way when it was ejected do not count again. */
+static __always_inline void eject(struct km_endpoint *e, struct km_endpoint_stats *s, __u64 now)
+{
+	const struct km_config *cfg = config();
+	__u64 wait;
+	__u32 level;
+
+	if (!cfg || !cfg->outlier_failures || e->fails < cfg->outlier_failures ||
+	    e->ejected_until > now)
+		return;
+	level = e->level;
+	if (level >= MAX_LEVEL)
+		level = MAX_LEVEL - 1;
+	wait = cfg->outlier_backoff << level;
+	if (wait > cfg->outlier_backoff_max || wait >> level != cfg->outlier_backoff)
+		wait = cfg->outlier_backoff_max;
+	e->level = level + 1;
+	e->ejected_until = now + wait;
+	__sync_fetch_and_add(&s->ejections, 1);
+}
+
+/* err: 0 connected, else a positive errno; gave_up: closed by the application
+ * before an answer came. */
+static __always_inline void result(struct km_conn *c, int err, bool gave_up)
+{
+	struct km_endpoint *e = node(c->endpoint);
+	struct km_endpoint_stats *s = node(c->endpoint + 1);
+	__u64 now = bpf_ktime_get_ns();
+	__u64 took = now - c->since;
+
+	if (!e || !s || e->id != c->id)
+		return;
+	if (gave_up) {
+		/* Nobody answered for longer than the first retransmission takes:
+		 * the endpoint's doing. Sooner: the application's own. */
+		if (took < NSEC_PER_SEC)
+			return;
+		err = E_TIMEDOUT;
+	}
+	switch (err) {
+	case 0:
+		__sync_fetch_and_add(&s->ok, 1);
+		__sync_fetch_and_add(&s->latency_ns, took);
+		if (took > s->latency_max_ns)
+			s->latency_max_ns = took;
+		/* Written only when needed: the line is shared by all CPUs. */
+		if (e->fails | e->level) {
+			e->fails = 0;
+			e->level = 0;
+			e->ejected_until = 0;
+		}
+		return;
+	case E_CONNREFUSED:
+		__sync_fetch_and_add(&s->refused, 1);
+		break;
+	case E_TIMEDOUT:
+		__sync_fetch_and_add(&s->timeouts, 1);
+		break;
+	case E_NETUNREACH:
+	case E_HOSTUNREACH:
+		__sync_fetch_and_add(&s->errors, 1);
+		break;
+	default: /* aborted on this side: says nothing about the endpoint */
+		__sync_fetch_and_add(&s->errors, 1);
+		return;
+	}
+	__sync_fetch_and_add(&e->fails, 1);
+	eject(e, s, now);
+}
+
+/* A system call's own return value, by thread: for the variants of the
+ * tracepoint that know no socket. A non-blocking connect has no result yet. */
+static __always_inline void thread_result(long ret)
+{
+	struct km_conn *c = conn_find(bpf_get_current_pid_tgid() | KM_CONN_THREAD);
+
+	if (!c)
+		return;
+	if (ret != -E_INPROGRESS && ret != -E_ALREADY && ret != -E_INTR)
+		result(c, ret < 0 ? -ret : 0, false);
+	c->cookie = 0;
+}
+
+#endif

@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * connect() of a managed pod, from the address that the application asked for to
+ * the endpoint that the configuration names:
+ *
+ *   sockconn -> filter_chain -> filter -> (route_config) -> cluster
+ *
+ * each a tail call, once for connect4 and once for connect6. Every way out but
+ * the last leaves the connection alone: no configuration, or an error here,
+ * lets it go where the application asked.
+ */
+#include <linux/bpf.h>
+#include <linux/in.h>
+#include <stdbool.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include "bpf/abi.h"
+#include "bpf/balance.h"
+#include "bpf/conn.h"
+#include "bpf/enrol.h"
+#include "bpf/lookup.h"
+#include "bpf/state.h"
+
+#define PASS 1
+#define DENY 0 /* EPERM: the answer of the control address */
+
+/* One array for each attach type: kernels from 2025 on refuse a shared one. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, KM_TAILS);
+	__type(key, __u32);
+	__type(value, __u32);
+} km_tail4 SEC(".maps"), km_tail6 SEC(".maps");
+
+static __always_inline int next(struct bpf_sock_addr *ctx, bool v6, struct state *s,
+				enum km_tail to)
+{
+	if (state_save(s)) {
+		if (v6)
+			bpf_tail_call(ctx, &km_tail6, to);
+		else
+			bpf_tail_call(ctx, &km_tail4, to);
+	}
+	return PASS;
+}
+
+static __always_inline int restart(struct bpf_sock_addr *ctx, bool v6, struct state *s)
+{
+	struct km_stats *st = stats();
+
+	if (st)
+		st->restarts++;
+	s->restarts++;
+	return next(ctx, v6, s, KM_TAIL_RESTART);
+}
+
+/* A state that does not open was overwritten: begin again, with a new one. */
+static __always_inline int reopen(struct bpf_sock_addr *ctx, bool v6)
+{
+	struct state s = {};
+
+	return restart(ctx, v6, &s);
+}
+
+static __always_inline void destination(struct bpf_sock_addr *ctx, bool v6, struct km_addr *a)
+{
+	a->ip[0] = v6 ? ctx->user_ip6[0] : 0;
+	a->ip[1] = v6 ? ctx->user_ip6[1] : 0;
+	a->ip[2] = v6 ? ctx->user_ip6[2] : bpf_htonl(0xffff);
+	a->ip[3] = v6 ? ctx->user_ip6[3] : ctx->user_ip4;
+	a->port = (__be16)ctx->user_port;
+	a->protocol = 0;
+}
+
+/* The listener of exactly this address, at this connect's generation. Overtaken
+ * is told apart from absent: *tree stays NULL for absent. */
+static __always_inline bool listener_at(const struct km_addr *a, const struct state *s,
+					struct km_listener **listener)
+{
+	__u32 *value = bpf_map_lookup_elem(&km_listener, a);
+	struct km_root *root;
+	struct km_listener *l;
+	__u32 i;
+
+	*listener = NULL;
+	if (!value)
+		return true;
+	i = *(volatile __u32 *)value;
+	root = bpf_map_lookup_elem(&km_lroot, &i);
+	if (!root)
+		return true;
+	if (!tree_at(root, s, (void **)&l))
+		return false;
+	/* The hash element may have been recycled for another listener. */
+	if (l && l->head.kind == KM_LISTENER && l->addr.port == a->port &&
+	    l->addr.ip[3] == a->ip[3] && l->addr.ip[2] == a->ip[2] && l->addr.ip[1] == a->ip[1] &&
+	    l->addr.ip[0] == a->ip[0])
+		*listener = l;
+	return true;
+}
+
+/* Finds the listener and enters the chain, at the generation of this moment. */
+static __always_inline int begin(struct bpf_sock_addr *ctx, bool v6, struct km_addr *a,
+				 struct state *s)
+{
+	struct km_listener *l = NULL;
+	struct km_ports *ports;
+	struct km_meta *meta;
+	__u32 word, zero = 0;
+	__u64 bit;
+
+	/* Most ports of most hosts have no listener: known without hashing. */
+	word = bpf_ntohs(a->port) / 64;
+	bit = 1ull << (bpf_ntohs(a->port) & 63);
+	ports = bpf_map_lookup_elem(&km_ports, &word);
+	meta = bpf_map_lookup_elem(&km_meta, &zero);
+	if (!ports || !meta || !((ports->exact | ports->wildcard) & bit))
+		return PASS;
+
+	s->generation = *(volatile __u64 *)&meta->generation;
+	if (ports->exact & bit && !listener_at(a, s, &l))
+		return restart(ctx, v6, s);
+	if (!l && ports->wildcard & bit) {
+		if (!is_ipv4(a))
+			a->ip[0] = a->ip[1] = a->ip[2] = 0;
+		a->ip[3] = 0;
+		if (!listener_at(a, s, &l))
+			return restart(ctx, v6, s);
+	}
+	if (!l || l->target.kind == KM_T_PASS)
+		return PASS;
+	s->target = l->target;
+	return next(ctx, v6, s, KM_TAIL_FILTER_CHAIN);
+}
+
+static __always_inline int sockconn(struct bpf_sock_addr *ctx, bool v6)
+{
+	struct state s = {};
+	struct km_addr a;
+	__u64 netns;
+
+	if (ctx->protocol != IPPROTO_TCP)
+		return PASS;
+	netns = bpf_get_netns_cookie(ctx);
+	destination(ctx, v6, &a);
+	if (is_control(&a) && control(ctx, netns))
+		return DENY;
+	if (!managed(ctx, netns))
+		return PASS;
+	return begin(ctx, v6, &a, &s);
+}
+
+static __always_inline int begin_again(struct bpf_sock_addr *ctx, bool v6)
+{
+	struct state s;
+	struct km_addr a;
+
+	if (!state_open(&s))
+		return PASS; /* twice in a row within nanoseconds: not worth a loop */
+	destination(ctx, v6, &a);
+	return begin(ctx, v6, &a, &s);
+}
+
+static __always_inline int filter_chain(struct bpf_sock_addr *ctx, bool v6)
+{
+	struct state s;
+	struct km_addr a;
+
+	if (!state_open(&s))
+		return reopen(ctx, v6);
+	if (s.target.kind == KM_T_RANGES) {
+		destination(ctx, v6, &a);
+		s.target = range_find(s.target.arg, &a);
+	}
+	return next(ctx, v6, &s, KM_TAIL_FILTER);
+}
+
+static __always_inline int filter(struct bpf_sock_addr *ctx, bool v6)
+{
+	struct state s;
+
+	if (!state_open(&s))
+		return reopen(ctx, v6);
+	choose_cluster(&s.target);
+	switch (s.target.kind) {
+	case KM_T_CLUSTER:
+		return next(ctx, v6, &s, KM_TAIL_CLUSTER);
+	case KM_T_ROUTE:
+	case KM_T_RANGES: /* virtual hosts that the filter itself brought */
+		return next(ctx, v6, &s, KM_TAIL_ROUTE_CONFIG);
+	}
+	return PASS;
+}
+
+static __always_inline int route_config(struct bpf_sock_addr *ctx, bool v6)
+{
+	struct km_root *root;
+	struct km_route *route;
+	struct state s;
+	struct km_addr a;
+
+	if (!state_open(&s))
+		return reopen(ctx, v6);
+	if (s.target.kind == KM_T_ROUTE) {
+		root = bpf_map_lookup_elem(&km_route, &s.target.arg);
+		if (!root)
+			return PASS;
+		if (!tree_at(root, &s, (void **)&route))
+			return restart(ctx, v6, &s);
+		if (!route || route->head.kind != KM_ROUTE)
+			return PASS;
+		s.target = route->target;
+	}
+	if (s.target.kind == KM_T_RANGES) {
+		destination(ctx, v6, &a);
+		s.target = range_find(s.target.arg, &a);
+	}
+	choose_cluster(&s.target);
+	if (s.target.kind != KM_T_CLUSTER)
+		return PASS;
+	return next(ctx, v6, &s, KM_TAIL_CLUSTER);
+}
+
+static __always_inline __u32 group_at(__u32 cluster, __u32 i)
+{
+	const __u32 *slot = node(cluster + (KM_CLUSTER_CELL0 + i) / KM_CELLS4);
+
+	return slot ? slot[(KM_CLUSTER_CELL0 + i) & (KM_CELLS4 - 1)] : 0;
+}
+
+static __always_inline int redirect(struct bpf_sock_addr *ctx, bool v6, struct choice *c,
+				    __u32 lb, __u64 now)
+{
+	struct km_endpoint *e = c->endpoint;
+	const struct km_config *cfg = config();
+	__u32 flags = lb == KM_LEAST_REQUEST ? KM_CONN_COUNT : 0;
+
+	conn_put(bpf_get_socket_cookie(ctx), c->handle, e->id, now, flags);
+	if (cfg && cfg->per_thread)
+		conn_put(bpf_get_current_pid_tgid() | KM_CONN_THREAD, c->handle, e->id, now, 0);
+	if (v6) {
+		ctx->user_ip6[0] = e->ip[0];
+		ctx->user_ip6[1] = e->ip[1];
+		ctx->user_ip6[2] = e->ip[2];
+		ctx->user_ip6[3] = e->ip[3];
+	} else {
+		ctx->user_ip4 = e->ip[3];
+	}
+	ctx->user_port = e->port;
+	return PASS;
+}
+
+/*
+ * The first priority of the destination's own address family that has an
+ * endpoint which is not ejected; with all of them ejected, one by policy all
+ * the same. A healthy first choice is the end; for everything else the program
+ * calls itself, which keeps each run short for the verifier.
+ */
+static __always_inline int cluster(struct bpf_sock_addr *ctx, bool v6)
+{
+	__u64 now = bpf_ktime_get_ns();
+	const struct km_cluster *cl;
+	const struct km_pick *p;
+	struct choice c = {};
+	struct km_root *root;
+	struct km_addr a;
+	struct state s;
+	__u32 tree, first, count, pick, i;
+
+	if (!state_open(&s))
+		return reopen(ctx, v6);
+	root = bpf_map_lookup_elem(&km_cluster, &s.target.arg);
+	if (!root)
+		return PASS;
+	if (!handle_at(root, &s, &tree))
+		return restart(ctx, v6, &s);
+	cl = node(tree);
+	if (!cl || cl->head.kind != KM_CLUSTER || cl->passthrough)
+		return PASS;
+	destination(ctx, v6, &a);
+	first = is_ipv4(&a) ? 0 : cl->n4;
+	count = is_ipv4(&a) ? cl->n4 : cl->n6;
+	if (s.group >= count)
+		return PASS;
+	pick = group_at(tree, first + s.group);
+	p = node(pick);
+	if (!p || !p->n)
+		return PASS;
+
+	if (s.tries < TRIES || s.tries == ANY) {
+		if (!choose_by_policy(&c, pick, p, cl->lb, now))
+			return PASS;
+		if (healthy(&c, now) || s.tries == ANY)
+			goto found;
+		s.first = c.index;
+		s.tries = p->n > 1 ? s.tries + 1 : TRIES;
+		s.searched = 0;
+		goto again;
+	}
+	i = s.first + s.searched;
+	for (int k = 0; k < SEARCH && s.searched < p->n; k++, i++, s.searched++) {
+		if (i >= p->n)
+			i -= p->n;
+		if (!choose(&c, pick, i))
+			return PASS;
+		if (healthy(&c, now))
+			goto found;
+	}
+	if (s.searched >= p->n) {
+		s.tries = 0;
+		if (++s.group == count) {
+			struct km_stats *st = stats();
+
+			if (st)
+				st->all_ejected++;
+			s.group = 0;
+			s.tries = ANY;
+		}
+	}
+again:
+	return next(ctx, v6, &s, KM_TAIL_CLUSTER);
+found:
+	return redirect(ctx, v6, &c, cl->lb, now);
+}
+
+#define CONNECT(name, stage, section, v6)                                                          \
+	SEC(section) int name(struct bpf_sock_addr *ctx)                                           \
+	{                                                                                          \
+		return stage(ctx, v6);                                                             \
+	}
+
+CONNECT(sockconn4, sockconn, "cgroup/connect4", false)
+CONNECT(restart4, begin_again, "cgroup/connect4", false)
+CONNECT(filter_chain4, filter_chain, "cgroup/connect4", false)
+CONNECT(filter4, filter, "cgroup/connect4", false)
+CONNECT(route_config4, route_config, "cgroup/connect4", false)
+CONNECT(cluster4, cluster, "cgroup/connect4", false)
+CONNECT(sockconn6, sockconn, "cgroup/connect6", true)
+CONNECT(restart6, begin_again, "cgroup/connect6", true)
+CONNECT(filter_chain6, filter_chain, "cgroup/connect6", true)
+CONNECT(filter6, filter, "cgroup/connect6", true)
+CONNECT(route_config6, route_config, "cgroup/connect6", true)
+CONNECT(cluster6, cluster, "cgroup/connect6", true)
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
