@@ -1,0 +1,46 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# Prove that the configuration of example/ads is what connections get: a network
+# namespace of its own is enrolled, holds the endpoints' addresses, and connects
+# to the service addresses. Nothing of it stays.
+set -eu
+
+top=$(cd "$(dirname "$0")/.." && pwd)
+node="${KMESH_NODE:-$top/build/kmesh-node} --mode ads"
+ns=kmesh-demo-$$
+netns=/run/netns/$ns
+
+cleanup() {
+	status=$?
+	trap - EXIT INT TERM
+	if [ -e "$netns" ]; then
+		$node unenroll --netns "$netns" >/dev/null 2>&1 || :
+		ip netns del "$ns"
+	fi
+	exit "$status"
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+ip netns add "$ns"
+ip -n "$ns" link set lo up
+for addr in 192.0.2.11 192.0.2.12 192.0.2.13 192.0.2.21 192.0.2.22 192.0.2.23; do
+	ip -n "$ns" addr add "$addr/32" dev lo
+done
+services='
+198.51.100.10:80=192.0.2.11:8080:60,192.0.2.12:8080:20,192.0.2.13:8080:20
+198.51.100.20:8080=192.0.2.21:8081:45,192.0.2.22:8081:45,192.0.2.23:8081:10'
+# A host may run without IPv6.
+if [ -e /proc/net/if_inet6 ]; then
+	for addr in 2001:db8:2::11 2001:db8:2::12 2001:db8:2::13; do
+		ip -n "$ns" addr add "$addr/128" dev lo nodad
+	done
+	services="$services
+[2001:db8:51::10]:80=[2001:db8:2::11]:8080:40,[2001:db8:2::12]:8080:40,[2001:db8:2::13]:8080:20"
+fi
+
+$node enroll --netns "$netns"
+# shellcheck disable=SC2086 # one argument for each service
+ip netns exec "$ns" "$top/build/test/demo" $services
