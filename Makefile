@@ -36,7 +36,7 @@ STORE := $(patsubst %.c,%.o,$(wildcard c/*.c) $(PB_C:$(B)/%=%))
 GO_SRC := $(shell find . \( -path ./$(B) -o -path ./libbpf -o -path ./.git \) -prune -o -name '*.go' -print)
 
 CFLAGS ?= -O2 -g
-C_FLAGS = -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Werror -I. -Ic -I$(B)/pb -I$(B)/libbpf/include -MMD -MP
+C_FLAGS = -std=gnu11 -D_GNU_SOURCE= -Wall -Wextra -Wno-unused-parameter -Werror -I. -Ic -I$(B)/pb -I$(B)/libbpf/include -MMD -MP
 # v3 (32-bit registers and jumps) is taken by every verifier from 5.10 on. The
 # uapi headers are libbpf's: the host's may be older than the programs need.
 BPF_FLAGS = -target bpf -mcpu=v3 -g -O2 -std=gnu11 -Wall -Werror \
