@@ -60,7 +60,7 @@ LDFLAGS = -s -w -linkmode external -extldflags "-static" -X=$(PKG)/internal/cli.
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all bpf c proto demo test test-unit test-c test-e2e fuzz bench lint up down clean install-deps go-env help FORCE
+.PHONY: all bpf c proto demo test test-unit test-scripts test-c test-e2e fuzz bench lint up down clean install-deps go-env help FORCE
 .DEFAULT_GOAL := all
 
 all: $(BIN) ## build/kmesh-node, one static binary (the default)
@@ -83,7 +83,7 @@ $(B)/version: FORCE
 $(LIBBPF_A): scripts/libbpf.sh scripts/apt-private.sh
 	$(call say,LIBBPF,$@)
 	$(Q)src=$$(scripts/libbpf.sh $(B)) && $(MAKE) -s -C "$$src/src" CC='$(CC)' BUILD_STATIC_ONLY=1 NO_PKG_CONFIG=1 \
-		OBJDIR=$(O)/libbpf/obj DESTDIR=$(O)/libbpf INCLUDEDIR=/include $(O)/libbpf/obj/libbpf.a install_headers
+		OBJDIR=$(O)/libbpf/obj DESTDIR=$(O)/libbpf INCLUDEDIR=/include $(O)/libbpf/obj/libbpf.a install_headers $(if $(V),,>/dev/null)
 	$(Q)cp $(B)/libbpf/obj/libbpf.a $@
 
 $(B)/bpf/%.o: bpf/%.c $(LIBBPF_A)

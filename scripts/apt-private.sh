@@ -14,29 +14,33 @@ apt=${APT_CONFIG_DIR:-/etc/apt}
 mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial" "$dir/parts"
 dir=$(cd "$dir" && pwd)
 
-# mirrors: the URIs of the host's Debian archives, each once. Security archives
-# are laid out differently and hold no release of their own.
+# mirrors: the URIs of the host's Debian archives, each once: of a Debian suite
+# with a component main, as other vendors name suites after Debian's too.
+# Security archives are laid out differently and hold no release of their own.
 mirrors() {
 	{
+		# One line each: deb [options] URI SUITE COMPONENT…
 		cat "$apt/sources.list" "$apt"/sources.list.d/*.list 2>/dev/null |
 			sed -n 's/^[[:space:]]*deb[[:space:]]\{1,\}\(\[[^]]*\][[:space:]]*\)\{0,1\}//p' |
-			awk '{ print $1, $2 }'
-		# A stanza of deb822: fields of one paragraph, values on one line
-		# or continued on lines that begin with a blank.
+			awk '{ uri = $1; suite = $2; $1 = $2 = ""; print uri "|" suite "|" $0 }'
+		# Stanzas of fields, whose values may go on in lines that begin with
+		# a blank.
 		cat "$apt"/sources.list.d/*.sources 2>/dev/null | awk '
 			/^#/ { next }
 			function flush(  i, n, u) {
 				n = split(f["uris"], u)
-				if (f["enabled"] !~ /^[ ]*no/)
-					for (i = 1; i <= n; i++) print u[i], f["suites"]
-				split("", f); key = ""
+				if (f["enabled"] !~ /^ *no/)
+					for (i = 1; i <= n; i++) print u[i] "|" f["suites"] "|" f["components"]
+				split("", f)
 			}
 			/^[[:space:]]*$/ { flush(); next }
 			/^[[:space:]]/ { f[key] = f[key] " " $0; next }
 			{ i = index($0, ":"); key = tolower(substr($0, 1, i - 1)); f[key] = substr($0, i + 1) }
 			END { flush() }'
-	} | grep -E ' (bookworm|trixie|stable|testing|sid|forky)( |$|-updates|-backports)' |
-		cut -d' ' -f1 | sed 's,/*$,,' | grep -v -e security | sort -u
+	} | awk -F '|' '
+		(" " $2 " ") ~ / (bookworm|trixie|forky|stable|testing|sid) / && (" " $3 " ") ~ / main / && $1 !~ /security/ {
+			sub("/*$", "", $1); print $1
+		}' | sort -u
 }
 
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
@@ -61,4 +65,5 @@ Dir::State::lists "$dir/lists";
 Dir::Cache "$dir/cache";
 APT::Sandbox::User "root";
 END
-APT_CONFIG=$dir/apt.conf apt-get -qq update >&2
+# A mirror that lacks the suite is no reason to give up while another has it.
+APT_CONFIG=$dir/apt.conf apt-get -qq update >&2 || echo "apt-private: not every mirror has $suite" >&2

@@ -19,11 +19,14 @@ UNIT = $$($(GO_CMD) list ./... | grep -v '/test/')
 
 test: $(BIN) $(C_BINS) ## everything: lint, units, sanitizers, fuzzing, end to end (root)
 	$(Q)scripts/deps.sh test
-	$(Q)MAKE='$(MAKE)' scripts/test.sh lint test-unit test-c fuzz test-e2e
+	$(Q)MAKE='$(MAKE)' scripts/test.sh lint test-scripts test-unit test-c fuzz test-e2e
 
 test-unit: $(BPF) $(STORE_A) ## Go unit tests
 	$(Q)$(GO_CMD) vet ./...
 	$(Q)$(GO_CMD) test -v $(UNIT)
+
+test-scripts: ## scripts/ with stand-ins for the package managers
+	$(Q)test/scripts/run.sh
 
 test-c: $(T)/store_test ## C unit tests under ASan and UBSan
 	$(Q)$(T)/store_test
