@@ -3,7 +3,8 @@
 # kmesh-node. `make help` lists the targets. Everything that is built lies in
 # build/. V=1 shows the commands; ARCH=arm64 builds for arm64 (with a cross CC).
 
-ARCH ?= $(patsubst aarch64,arm64,$(patsubst x86_64,amd64,$(shell uname -m)))
+HOST := $(shell uname -m)
+ARCH ?= $(patsubst aarch64,arm64,$(patsubst x86_64,amd64,$(HOST)))
 FUZZTIME ?= 30s
 
 B := build
@@ -13,7 +14,7 @@ say = $(if $(V),@:,@printf '  %-8s %s\n' $(1) $(2))
 first = $(firstword $(shell command -v $(1)))
 
 MACHINE := $(if $(filter arm64,$(ARCH)),aarch64,x86_64)
-CC := $(if $(filter default,$(origin CC)),$(if $(filter $(MACHINE),$(shell uname -m)),gcc,$(MACHINE)-linux-gnu-gcc),$(CC))
+CC := $(if $(filter default,$(origin CC)),$(if $(filter $(MACHINE),$(HOST)),gcc,$(MACHINE)-linux-gnu-gcc),$(CC))
 CLANG ?= $(or $(call first,clang-19 clang),$(call lacking,clang))
 STRIP ?= $(or $(call first,llvm-strip-19 llvm-strip),$(call lacking,llvm-strip))
 GO ?= $(or $(shell scripts/go.sh),$(call lacking,Go 1.21 or later))
@@ -41,7 +42,7 @@ C_FLAGS = -std=gnu11 -D_GNU_SOURCE= -Wall -Wextra -Wno-unused-parameter -Werror 
 # uapi headers are libbpf's: the host's may be older than the programs need.
 BPF_FLAGS = -target bpf -mcpu=v3 -g -O2 -std=gnu11 -Wall -Werror \
 	-D__TARGET_ARCH_$(if $(filter arm64,$(ARCH)),arm64,x86) -I. -isystem $(LIBBPF)/include/uapi \
-	-isystem $(B)/libbpf/include -idirafter /usr/include/$(MACHINE)-linux-gnu -MMD -MP
+	-isystem $(B)/libbpf/include -idirafter /usr/include/$(HOST)-linux-gnu -MMD -MP
 SAN := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 # cgo files carry no paths of their own. Go's build cache does not see that an
@@ -86,7 +87,7 @@ $(LIBBPF_A): scripts/libbpf.sh scripts/apt-private.sh
 		OBJDIR=$(O)/libbpf/obj DESTDIR=$(O)/libbpf INCLUDEDIR=/include $(O)/libbpf/obj/libbpf.a install_headers $(if $(V),,>/dev/null)
 	$(Q)cp $(B)/libbpf/obj/libbpf.a $@
 
-$(B)/bpf/%.o: bpf/%.c $(LIBBPF_A)
+$(B)/bpf/%.o: bpf/%.c $(LIBBPF_A) Makefile
 	$(call say,BPF,$@)
 	$(Q)mkdir -p $(@D) && $(CLANG) $(BPF_FLAGS) -c $< -o $@ && $(STRIP) -g $@
 
@@ -94,11 +95,11 @@ $(B)/pb/%.pb-c.c $(B)/pb/%.pb-c.h: proto/%.proto
 	$(call say,PROTOC-C,$<)
 	$(Q)mkdir -p $(B)/pb && protoc-c -Iproto --c_out=$(B)/pb $<
 
-$(B)/obj/%.o: %.c | $(PB_H) $(LIBBPF_A)
+$(B)/obj/%.o: %.c Makefile | $(PB_H) $(LIBBPF_A)
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(C_FLAGS) $(CFLAGS) -c $< -o $@
 
-$(B)/obj/%.o: $(B)/%.c | $(PB_H)
+$(B)/obj/%.o: $(B)/%.c Makefile | $(PB_H)
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(C_FLAGS) $(CFLAGS) -c $< -o $@
 

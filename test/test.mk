@@ -60,11 +60,11 @@ $(T)/%.bpf.o: test/bench/%.bpf.c $(LIBBPF_A)
 	$(Q)mkdir -p $(@D) && $(CLANG) $(BPF_FLAGS) -c $< -o $@ && $(STRIP) -g $@
 
 # The store and its tests once more, with every check that clang has.
-$(T)/san/%.o: %.c | $(PB_H) $(LIBBPF_A)
+$(T)/san/%.o: %.c Makefile test/test.mk | $(PB_H) $(LIBBPF_A)
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D) && $(CLANG) $(C_FLAGS) -O1 -g $(SAN) -fsanitize=fuzzer-no-link -c $< -o $@
 
-$(T)/san/%.o: $(B)/%.c | $(PB_H)
+$(T)/san/%.o: $(B)/%.c Makefile test/test.mk | $(PB_H)
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D) && $(CLANG) $(C_FLAGS) -O1 -g $(SAN) -fsanitize=fuzzer-no-link -c $< -o $@
 
