@@ -17,8 +17,10 @@ FLOOR := $(patsubst test/bench/%.c,$(T)/%.o,$(wildcard test/bench/*.bpf.c))
 # Packages that need nothing but a Go test; the end-to-end tests have their own.
 UNIT = $$($(GO_CMD) list ./... | grep -v '/test/')
 
-test: $(BIN) $(C_BINS) ## everything: lint, units, sanitizers, fuzzing, end to end (root)
+# Made anew after deps.sh, whose tools are looked for when make starts.
+test: ## everything: lint, units, sanitizers, fuzzing, end to end (root)
 	$(Q)scripts/deps.sh test
+	$(Q)$(MAKE) all
 	$(Q)MAKE='$(MAKE)' scripts/test.sh lint test-scripts test-unit test-c fuzz test-e2e
 
 test-unit: $(BPF) $(STORE_A) ## Go unit tests
