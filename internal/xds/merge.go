@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package xds
+
+import (
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kmesh-net/kmesh-node/internal/config"
+	"github.com/kmesh-net/kmesh-node/proto/cluster"
+	"github.com/kmesh-net/kmesh-node/proto/endpoint"
+	"github.com/kmesh-net/kmesh-node/proto/listener"
+	"github.com/kmesh-net/kmesh-node/proto/route"
+)
+
+// arrival is one resource of a document, converted or invalid.
+type arrival struct {
+	kind Kind
+	name string
+	err  error
+
+	cluster    *clusterEntry
+	assignment *assignmentEntry
+	route      *routeEntry
+	listener   *newListener
+	own        *listener.Listener
+}
+
+// add takes a document's resources into the batch.
+func (b *batch) add(d *Document) error {
+	arrivals := make([]arrival, len(d.Resources))
+	each(len(d.Resources), func(i int) { arrivals[i] = b.convert(d.Resources[i]) })
+	if d.Complete {
+		if err := b.complete(d.Kind, arrivals); err != nil {
+			return err
+		}
+	}
+	type name struct {
+		kind Kind
+		name string
+	}
+	seen := make(map[name]bool, len(arrivals))
+	for i := range arrivals {
+		a := &arrivals[i]
+		// Own listeners of one name may have several addresses.
+		if n := (name{a.kind, a.name}); a.err == nil && a.own == nil {
+			if seen[n] {
+				a.err = wrong("stands in one document twice")
+			}
+			seen[n] = true
+		}
+		if a.err == nil {
+			a.err = b.accept(a)
+		}
+		if a.err != nil {
+			if fatal(a.err) {
+				return a.err
+			}
+			b.invalid(d, a.kind, a.name, a.err)
+		}
+	}
+	return nil
+}
+
+// fatal tells errors of the store from those of the configuration.
+func fatal(err error) bool {
+	_, ok := err.(*invalid)
+	return !ok
+}
+
+// convert is free of side effects, so that resources can be converted side by side.
+func (b *batch) convert(m proto.Message) arrival {
+	switch m := m.(type) {
+	case *clusterv3.Cluster:
+		a := arrival{kind: KindCluster, name: m.GetName()}
+		c, err := toCluster(m)
+		if a.err = err; err != nil {
+			return a
+		}
+		a.cluster = &clusterEntry{msg: c.msg, sockets: c.sockets}
+		if c.inline != nil {
+			a.cluster.assigned(c.inline, b.seq)
+		}
+		a.err = validate(a.cluster.msg)
+		return a
+	case *endpointv3.ClusterLoadAssignment:
+		a := arrival{kind: KindAssignment, name: m.GetClusterName()}
+		n, err := toAssignment(m)
+		if a.err = err; err != nil {
+			return a
+		}
+		a.assignment = &assignmentEntry{newAssignment: *n, seq: b.seq}
+		a.err = validate(n.msg)
+		return a
+	case *listenerv3.Listener:
+		a := arrival{kind: KindListener, name: m.GetName()}
+		a.listener, a.err = toListener(m)
+		if a.err == nil {
+			a.err = in("name", checkName(m.GetName()))
+		}
+		for _, l := range a.listener.messages() {
+			if a.err == nil {
+				a.err = validate(l)
+			}
+		}
+		return a
+	case *routev3.RouteConfiguration:
+		a := arrival{kind: KindRoute, name: m.GetName()}
+		r, err := toRoute(m)
+		if a.err = err; err != nil {
+			return a
+		}
+		a.route = &routeEntry{msg: r}
+		a.err = validate(r)
+		return a
+	}
+	return b.convertOwn(m)
+}
+
+func (b *batch) convertOwn(m proto.Message) arrival {
+	a := arrival{name: config.NameOf(m), err: validate(m)}
+	switch m := m.(type) {
+	case *cluster.Cluster:
+		a.kind = KindCluster
+		a.cluster = &clusterEntry{msg: shallow(m)}
+		if m.GetLoadAssignment() != nil {
+			a.cluster.seq = b.seq
+		}
+	case *endpoint.ClusterLoadAssignment:
+		a.kind, a.name = KindAssignment, m.GetClusterName()
+		n := newAssignment{msg: m}
+		n.noteUnresolved()
+		a.assignment = &assignmentEntry{newAssignment: n, seq: b.seq, own: true}
+	case *listener.Listener:
+		a.kind, a.own = KindListener, m
+	case *route.RouteConfiguration:
+		a.kind, a.route = KindRoute, &routeEntry{msg: m}
+	}
+	return a
+}
+
+// accept takes one valid resource into the batch.
+func (b *batch) accept(a *arrival) error {
+	switch {
+	case a.cluster != nil:
+		b.clusters[a.name] = a.cluster
+	case a.assignment != nil:
+		b.assignments[a.name] = a.assignment
+	case a.route != nil:
+		b.routes[a.name] = a.route
+	case a.own != nil:
+		return b.acceptOwn(a.own)
+	case a.listener != nil:
+		return b.acceptListener(a.name, a.listener)
+	}
+	return nil
+}
+
+// complete marks what a complete response does not name as gone. What it names and
+// is invalid stays as it is.
+func (b *batch) complete(k Kind, arrivals []arrival) error {
+	switch k {
+	case KindCluster:
+		named := make(map[string]bool, len(arrivals))
+		for i := range arrivals {
+			named[arrivals[i].name] = true
+		}
+		if err := b.cur.loadClusters(); err != nil {
+			return err
+		}
+		for name := range b.clusters {
+			if !named[name] {
+				b.clusters[name] = &clusterEntry{}
+			}
+		}
+		for name := range b.cur.clusters {
+			if !named[name] {
+				b.clusters[name] = &clusterEntry{}
+			}
+		}
+	case KindListener:
+		stay := map[string]bool{}
+		for i := range arrivals {
+			if arrivals[i].err != nil {
+				stay[arrivals[i].name] = true
+			}
+		}
+		return b.completeListeners(stay)
+	}
+	return nil
+}
+
+// remove marks the resource of that name as gone.
+func (b *batch) remove(k Kind, name string) error {
+	switch k {
+	case KindCluster:
+		b.clusters[name] = &clusterEntry{}
+	case KindAssignment:
+		b.assignments[name] = &assignmentEntry{seq: b.seq}
+	case KindRoute:
+		b.routes[name] = &routeEntry{}
+	case KindListener:
+		return b.removeListener(name)
+	}
+	return nil
+}
+
+// routeEntry is what becomes of a RouteConfiguration: gone without a message.
+type routeEntry struct {
+	msg *route.RouteConfiguration
+}
+
+func (b *batch) finishRoutes() error {
+	for _, name := range sortedKeys(b.routes) {
+		e := b.routes[name]
+		if e.msg != nil {
+			b.put(config.Route, e.msg, nil, e.msg.GetNotes())
+			continue
+		}
+		if err := b.cur.loadRoutes(); err != nil {
+			return err
+		}
+		if old := b.cur.routes[name]; old != nil {
+			b.drop(config.Route, &route.RouteConfiguration{Name: name})
+		}
+	}
+	return nil
+}
