@@ -13,8 +13,7 @@ import (
 	"github.com/kmesh-net/kmesh-node/proto/route"
 )
 
-// current reads what the store holds at most once for each kind, and only where the
-// batch depends on it: reading thousands of resources takes time.
+// current reads what the store holds once for each kind that the batch is about.
 type current struct {
 	state     State
 	clusters  map[string]*cluster.Cluster

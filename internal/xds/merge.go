@@ -214,16 +214,18 @@ type routeEntry struct {
 }
 
 func (b *batch) finishRoutes() error {
+	if len(b.routes) == 0 {
+		return nil
+	}
+	if err := b.cur.loadRoutes(); err != nil {
+		return err
+	}
 	for _, name := range sortedKeys(b.routes) {
-		e := b.routes[name]
-		if e.msg != nil {
-			b.put(config.Route, e.msg, nil, e.msg.GetNotes())
-			continue
-		}
-		if err := b.cur.loadRoutes(); err != nil {
-			return err
-		}
-		if old := b.cur.routes[name]; old != nil {
+		e, old := b.routes[name], b.cur.routes[name]
+		switch {
+		case e.msg != nil:
+			b.put(config.Route, e.msg, orNil(old), e.msg.GetNotes())
+		case old != nil:
 			b.drop(config.Route, &route.RouteConfiguration{Name: name})
 		}
 	}

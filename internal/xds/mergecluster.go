@@ -52,29 +52,23 @@ func (b *batch) finishClusters() error {
 	if len(b.clusters)+len(b.assignments) == 0 {
 		return nil
 	}
-	if err := b.mergeAssignments(); err != nil {
+	if err := b.cur.loadClusters(); err != nil {
 		return err
 	}
+	b.mergeAssignments()
 	for _, name := range sortedKeys(b.clusters) {
-		if err := b.finishCluster(name, b.clusters[name]); err != nil {
-			return err
-		}
+		b.finishCluster(name, b.clusters[name])
 	}
 	return nil
 }
 
-func (b *batch) finishCluster(name string, e *clusterEntry) error {
-	if e.msg == nil || (serviceName(e.msg) != "" && e.msg.LoadAssignment == nil) {
-		if err := b.cur.loadClusters(); err != nil {
-			return err
-		}
-	}
+func (b *batch) finishCluster(name string, e *clusterEntry) {
 	old := b.cur.clusters[name]
 	if e.msg == nil {
 		if old != nil {
 			b.drop(config.Cluster, &cluster.Cluster{Name: name})
 		}
-		return nil
+		return
 	}
 	if e.seq == 0 {
 		b.keepAssignment(e, old)
@@ -82,10 +76,7 @@ func (b *batch) finishCluster(name string, e *clusterEntry) error {
 	if text := e.warning(); text != "" {
 		b.warn("Cluster "+clip(name), "%s", text)
 	}
-	// Where nothing else needed the store's clusters, old is not known, and not
-	// worth reading them all: the store itself finds out what is unchanged.
 	b.put(config.Cluster, e.msg, orNil(old), e.msg.GetNotes())
-	return nil
 }
 
 // keepAssignment leaves a cluster the endpoints that it has: a control plane that
@@ -116,12 +107,9 @@ func (e *clusterEntry) warning() string {
 
 // mergeAssignments gives the endpoints of the batch to the clusters, of the batch
 // and of the store, that take them.
-func (b *batch) mergeAssignments() error {
+func (b *batch) mergeAssignments() {
 	if len(b.assignments) == 0 {
-		return nil
-	}
-	if err := b.cur.loadClusters(); err != nil {
-		return err
+		return
 	}
 	takers := b.takers()
 	for _, name := range sortedKeys(b.assignments) {
@@ -137,7 +125,6 @@ func (b *batch) mergeAssignments() error {
 			b.assign(t, a)
 		}
 	}
-	return nil
 }
 
 // takers returns the clusters of each service name, as they are after the batch.

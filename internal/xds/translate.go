@@ -30,7 +30,7 @@ type Options struct {
 type Count struct {
 	Updated   int `json:"updated"` // or added
 	Deleted   int `json:"deleted"`
-	Unchanged int `json:"unchanged"` // written as they are; only where it is known
+	Unchanged int `json:"unchanged"` // written as they are
 }
 
 // Result is one batch for the store and what to tell about it. All lists are in an
