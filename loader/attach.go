@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// The kernel's rules that this file goes by. A pinned cgroup link lives on
+// without its maker, may stand beside others' links, and takes another program in
+// place, atomically (BPF_LINK_UPDATE); it answers ENOLINK once its cgroup is gone.
+// A tracing link takes no other program: the new one is attached first, and the
+// old one dropped after; both run for a moment, and the program tolerates that.
+
+// Attach brings every hook of the wanted rows to k's program. What is right
+// already is not touched. A failure leaves every link as it was.
+func (k *BpfKmesh) Attach() error {
+	cg, err := openCgroup(k.cfg.Cgroup2Path)
+	if err != nil {
+		return attachError("open cgroup", k.cfg.Cgroup2Path, err, "give --cgroup2-path a directory of cgroup2")
+	}
+	k.held = append(k.held, cg.fd)
+	k.next.Links = map[string]uint32{}
+	for _, r := range k.rows {
+		if r.hook.kind == byTailCall {
+			continue
+		}
+		if err := k.attachRow(r, cg); err != nil {
+			return err
+		}
+	}
+	if err := fault("attach"); err != nil {
+		return attachError("attach", k.t.root(), err, "")
+	}
+	return nil
+}
+
+func (k *BpfKmesh) attachRow(r program, cg cgroup) error {
+	prog, err := progInfoOf(k.progs[r.name])
+	if err != nil {
+		return attachError("attach", r.name, err, "")
+	}
+	old, err := k.openOurs(linkDir, r.name, k.found.Links[r.name])
+	if err != nil {
+		return attachError("attach", r.name, err, "")
+	}
+	if old >= 0 {
+		k.held = append(k.held, old)
+		info, err := linkInfoOf(old)
+		if err != nil {
+			return attachError("attach", r.name, err, "")
+		}
+		if r.hook.matches(info, cg) {
+			k.next.Links[r.name] = info.ID
+			if info.Prog == prog.ID {
+				return nil
+			}
+			done, err := k.updateLink(r, old, info.Prog)
+			if err != nil || done {
+				return err
+			}
+		}
+	}
+	return k.newLink(r, cg, old >= 0)
+}
+
+// updateLink puts k's program into the link; false where this link takes none.
+func (k *BpfKmesh) updateLink(r program, link int, oldID uint32) (bool, error) {
+	if r.hook.kind != onCgroup {
+		return false, nil
+	}
+	oldProg, err := byID(progDir, oldID)
+	if err != nil {
+		return false, attachError("update link", r.name, fmt.Errorf("open its program: %w", err), "")
+	}
+	k.held = append(k.held, oldProg)
+	err = linkUpdate(link, k.progs[r.name])
+	if errors.Is(err, unix.ENOLINK) {
+		return false, nil
+	}
+	if err != nil {
+		return false, attachError("update link", r.name, err, r.hook.remedy(err))
+	}
+	k.undo.push("update link "+r.name+" back", func() error { return linkUpdate(link, oldProg) })
+	k.change("link updated: " + r.name)
+	return true, nil
+}
+
+// newLink attaches anew. Where a link is pinned already, the new one's pin is put
+// in its place at the end, and so the old one is dropped.
+func (k *BpfKmesh) newLink(r program, cg cgroup, replace bool) error {
+	link, err := r.hook.attach(k.progs[r.name], cg)
+	if err != nil {
+		return attachError("attach", r.name+" at "+r.hook.String(), err, r.hook.remedy(err))
+	}
+	k.held = append(k.held, link)
+	info, err := linkInfoOf(link)
+	if err != nil {
+		return attachError("attach", r.name, err, "")
+	}
+	k.next.Links[r.name] = info.ID
+	put := k.pin
+	if replace {
+		put = k.prepin
+	}
+	if err := put(link, linkDir, r.name); err != nil {
+		return attachError("attach", r.name, err, "")
+	}
+	k.change("attached: " + r.name + " at " + r.hook.String())
+	return nil
+}
+
+// commit puts the prepared pins in place, drops what is not wanted any more and
+// writes the record. It begins when all hooks run this build's programs.
+func (k *BpfKmesh) commit() error {
+	if err := fault("commit"); err != nil {
+		return attachError("commit", k.t.root(), err, "")
+	}
+	if k.fresh && k.found.Build != "" {
+		// A connect may be between two of the old programs. The array that
+		// they tail-call through is emptied when its pin goes.
+		if err := k.grace(); err != nil {
+			return attachError("wait for readers", "km_outer", err, "")
+		}
+	}
+	for _, s := range k.stage {
+		if err := k.replacePin(s); err != nil {
+			return attachError("pin", k.t.pin(s.dir, s.name), err, "")
+		}
+	}
+	if err := k.dropStrays(); err != nil {
+		return err
+	}
+	return k.writeRecord()
+}
+
+// grace waits until every program run that began before it has ended: an update
+// of a map of maps does so, and the store keeps a slot for it.
+func (k *BpfKmesh) grace() error {
+	return mapUpdate(k.fds["km_outer"], spareSlab, uint32(k.fds["km_inner"]))
+}
+
+// replacePin renames the prepared pin over the one in use, if there is one.
+func (k *BpfKmesh) replacePin(s stagedPin) error {
+	path := k.t.pin(s.dir, s.name)
+	old, err := pinGet(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err == nil {
+		k.held = append(k.held, old)
+	}
+	tmp := k.t.pin(s.dir, s.tmp)
+	if err := os.Rename(tmp, path); err != nil {
+		return err
+	}
+	k.undo.push("pin "+path+" back", func() error {
+		err := os.Rename(path, tmp)
+		if err == nil && old >= 0 {
+			err = pinPut(old, path)
+		}
+		return err
+	})
+	return nil
+}
+
+// dropStrays unpins what an `up` before this one made and this one does not want:
+// links first, so that the programs that hook something go before those that they call.
+func (k *BpfKmesh) dropStrays() error {
+	for _, d := range []dir{linkDir, progDir, mapDir} {
+		entries, err := os.ReadDir(k.t.dir(d))
+		if err != nil {
+			return attachError("read directory", k.t.dir(d), err, "")
+		}
+		for _, e := range entries {
+			if k.isWanted(d, e.Name()) {
+				continue
+			}
+			path := k.t.pin(d, e.Name())
+			if !ours(d, e.Name(), k.found) {
+				k.log.Warnf("%s is not of kmesh-node: left alone", path)
+				continue
+			}
+			fd, err := pinGet(path)
+			if err != nil {
+				return attachError("open pin", path, err, "remove it")
+			}
+			k.held = append(k.held, fd)
+			if err := os.Remove(path); err != nil {
+				return attachError("unpin", path, err, "remove it")
+			}
+			k.undo.push("pin "+path+" back", func() error { return pinPut(fd, path) })
+			k.change(fmt.Sprintf("removed: %s %s", d, e.Name()))
+		}
+	}
+	return nil
+}
+
+func (k *BpfKmesh) isWanted(d dir, name string) bool {
+	if d == mapDir {
+		_, ok := mapByName(name)
+		return ok
+	}
+	return slices.ContainsFunc(k.rows, func(r program) bool {
+		return r.name == name && (d == progDir || r.hook.kind != byTailCall)
+	})
+}
+
+// ours says whether a pin of that name is of kmesh-node: of this build's table,
+// of the record, or a prepared one of either.
+func ours(d dir, name string, rec *record) bool {
+	for _, n := range []string{name, first(baseName(name))} {
+		if _, ok := mapByName(n); ok && d == mapDir || d != mapDir && knownProgram(n) {
+			return true
+		}
+		if rec == nil {
+			continue
+		}
+		if _, ok := map[dir]map[string]uint32{mapDir: rec.Maps, progDir: rec.Progs, linkDir: rec.Links}[d][n]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+func first(s string, _ bool) string { return s }
+
+// writeRecord records what is there now. An `up` that changed nothing writes nothing.
+func (k *BpfKmesh) writeRecord() error {
+	n := &k.next
+	n.Maps, n.Progs = map[string]uint32{}, map[string]uint32{}
+	for name, fd := range k.fds {
+		info, err := mapInfoOf(fd)
+		if err != nil {
+			return attachError("write record", "map "+name, err, "")
+		}
+		n.Maps[name] = info.ID
+	}
+	for name, fd := range k.progs {
+		info, err := progInfoOf(fd)
+		if err != nil {
+			return attachError("write record", "program "+name, err, "")
+		}
+		n.Progs[name] = info.ID
+	}
+	n.Generation = k.found.Generation
+	if k.found.same(n) {
+		return nil
+	}
+	n.Generation++
+	if err := writeRecord(k.recordFd, n); err != nil {
+		return attachError("write record", k.t.meta(), err, "")
+	}
+	return nil
+}

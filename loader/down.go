@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kmesh-net/kmesh-node/internal/exit"
+)
+
+// Down detaches and removes all that kmesh-node made where cfg says, and nothing
+// else; nothing there is no error. It returns what it removed, for people. What
+// is not of kmesh-node in its tree is left, the rest is removed all the same, and
+// the error names it.
+func Down(cfg *Config) (removed []string, err error) {
+	if err := cfg.adsOnly("down"); err != nil {
+		return nil, err
+	}
+	if err := capable(); err != nil {
+		return nil, err
+	}
+	l, err := takeLock(cfg.RunDir, lockName(cfg.BpfFsPath, ".lock"))
+	if err != nil {
+		return nil, err
+	}
+	d := &downer{cfg: cfg, t: cfg.tree()}
+	defer func() { err = errors.Join(err, l.release()) }()
+	pid, held, err := lockHeld(cfg.RunDir, lockName(cfg.BpfFsPath, runLock))
+	if err != nil {
+		return nil, err
+	}
+	if held {
+		return nil, &exit.Error{Code: exit.Locked, Step: "down", Object: d.t.root(), Err: errHeld{pid}, Remedy: "stop that process first"}
+	}
+	if err := d.down(); err != nil {
+		return d.removed, err
+	}
+	return d.removed, nil
+}
+
+type downer struct {
+	cfg     *Config
+	t       tree
+	rec     *record
+	removed []string
+	foreign []string
+	errs    []error
+}
+
+func (d *downer) down() error {
+	var err error
+	if d.rec, err = d.t.load(); err != nil {
+		// No record, or one that cannot be read: the table tells what is ours.
+		d.rec = &record{}
+	}
+	store := d.storeID()
+	// What redirects goes first, what counts results next, then what they use.
+	for i := len(programs) - 1; i >= 0; i-- {
+		d.unpin(linkDir, programs[i].name)
+	}
+	for _, dir := range []dir{linkDir, progDir, mapDir} {
+		d.empty(dir)
+	}
+	if len(d.foreign) == 0 {
+		d.remove(d.t.meta())
+	}
+	dirs := d.t.directories()
+	slices.Reverse(dirs)
+	for _, p := range dirs {
+		d.removeDir(p)
+	}
+	d.unmount(cgroup2, d.cfg.Cgroup2Path)
+	if d.rec.Cgroup != "" && d.rec.Cgroup != d.cfg.Cgroup2Path {
+		d.unmount(cgroup2, d.rec.Cgroup)
+	}
+	d.unmount(bpffs, d.cfg.BpfFsPath)
+	for _, p := range slices.Backward(d.rec.MadeDirs) {
+		d.removeDir(p)
+	}
+	d.runFiles(store)
+	if len(d.foreign) > 0 {
+		d.errs = append(d.errs, &exit.Error{Code: exit.NotReady, Step: "down", Object: strings.Join(d.foreign, ", "),
+			Err:    errors.New("not of kmesh-node, so it is left, and the directories and mount around it"),
+			Remedy: "remove it by hand, then run down again"})
+	}
+	return errors.Join(d.errs...)
+}
+
+// storeID is the id of km_meta, which names the store's lock; 0 where it is gone.
+func (d *downer) storeID() uint32 {
+	fd, err := pinGet(d.t.pin(mapDir, "km_meta"))
+	if err != nil {
+		return d.rec.Maps["km_meta"]
+	}
+	info, err := mapInfoOf(fd)
+	if err = errors.Join(err, unix.Close(fd)); err != nil {
+		d.errs = append(d.errs, fmt.Errorf("ask for the id of km_meta: %w", err))
+	}
+	return info.ID
+}
+
+// empty removes the pins of ours from a directory.
+func (d *downer) empty(dir dir) {
+	entries, err := os.ReadDir(d.t.dir(dir))
+	if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) {
+		d.errs = append(d.errs, err)
+	}
+	for _, e := range entries {
+		if !ours(dir, e.Name(), d.rec) {
+			d.foreign = append(d.foreign, d.t.pin(dir, e.Name()))
+			continue
+		}
+		d.unpin(dir, e.Name())
+	}
+}
+
+func (d *downer) unpin(dir dir, name string) { d.remove(d.t.pin(dir, name)) }
+
+func (d *downer) remove(path string) {
+	err := os.Remove(path)
+	if err == nil {
+		d.removed = append(d.removed, path)
+		return
+	}
+	if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) {
+		d.errs = append(d.errs, &exit.Error{Code: exit.Unexpected, Step: "unpin", Object: path, Err: err})
+	}
+}
+
+// removeDir removes a directory when nothing is in it.
+func (d *downer) removeDir(path string) {
+	err := unix.Rmdir(path)
+	switch {
+	case err == nil:
+		d.removed = append(d.removed, path)
+	case errors.Is(err, unix.ENOTEMPTY), errors.Is(err, unix.EEXIST):
+		d.reportOthers(path)
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.EBUSY):
+	default:
+		d.errs = append(d.errs, &exit.Error{Code: exit.Unexpected, Step: "remove directory", Object: path, Err: err})
+	}
+}
+
+// reportOthers names what stands in a directory of the tree and is not of it.
+// Another mode's tree beside this one is ours too.
+func (d *downer) reportOthers(path string) {
+	if path != d.t.top() && path != d.t.root() {
+		return
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		d.errs = append(d.errs, err)
+		return
+	}
+	known := map[string]bool{string(Ads): path == d.t.top(), string(Workload): path == d.t.top()}
+	for _, dir := range pinDirs {
+		known[string(dir)] = path == d.t.root()
+	}
+	known["meta"] = path == d.t.root()
+	for _, e := range entries {
+		if !known[e.Name()] {
+			d.foreign = append(d.foreign, filepath.Join(path, e.Name()))
+		}
+	}
+}
+
+// unmount takes away a mount that kmesh-node made and nobody else uses.
+func (d *downer) unmount(f filesystem, path string) {
+	m, err := mountAt(path)
+	if err != nil || !m.ours(f) {
+		return // not there, or another's
+	}
+	if f.name == bpffs.name {
+		entries, err := os.ReadDir(path)
+		if err != nil || len(entries) > 0 {
+			d.cfg.Log.Infof("%s holds others' pins: left mounted", path)
+			return
+		}
+	}
+	err = unix.Unmount(path, unix.UMOUNT_NOFOLLOW)
+	switch {
+	case err == nil:
+		d.removed = append(d.removed, "mount "+path)
+	case errors.Is(err, unix.EBUSY):
+		d.cfg.Log.Warnf("%s is in use: left mounted", path)
+	default:
+		d.errs = append(d.errs, &exit.Error{Code: exit.Unexpected, Step: "unmount", Object: path, Err: err})
+	}
+}
+
+// runFiles removes the store's lock and the logs of rejected programs.
+func (d *downer) runFiles(store uint32) {
+	logs, err := filepath.Glob(filepath.Join(d.cfg.RunDir, "verifier-*.log"))
+	if err != nil {
+		d.errs = append(d.errs, err)
+	}
+	if store != 0 {
+		logs = append(logs, storeLock(d.cfg.RunDir, store))
+	}
+	for _, p := range logs {
+		d.remove(p)
+	}
+}

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"strconv"
+
+	"github.com/kmesh-net/kmesh-node/internal/exit"
+)
+
+// ErrNotUp says that nothing of kmesh-node is pinned where it was looked for.
+var ErrNotUp = errors.New("kmesh-node is not up")
+
+var errNoWorkload = errors.New("workload mode is not part of this build")
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+func notReady(step, object string, err error, remedy string) error {
+	return &exit.Error{Code: exit.NotReady, Step: step, Object: object, Err: err, Remedy: remedy}
+}
+
+func loadError(step, object string, err error, remedy string) error {
+	return &exit.Error{Code: exit.Load, Step: step, Object: object, Err: err, Remedy: remedy}
+}
+
+func attachError(step, object string, err error, remedy string) error {
+	return &exit.Error{Code: exit.Attach, Step: step, Object: object, Err: err, Remedy: remedy}
+}
+
+func notUp(step string, t tree) error {
+	return &exit.Error{Code: exit.NotUp, Step: step, Object: t.root(), Err: ErrNotUp,
+		Remedy: "run: kmesh-node --mode " + t.mode + " up"}
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Handles are open descriptors of the maps, by name.
+type Handles struct {
+	fds map[string]int
+}
+
+// OpenPinned opens every map that is pinned where cfg says. Nothing there: an
+// *exit.Error of code NotUp around ErrNotUp. Close frees the descriptors.
+func OpenPinned(cfg *Config) (*Handles, error) {
+	if err := cfg.adsOnly("open maps"); err != nil {
+		return nil, err
+	}
+	t := cfg.tree()
+	h := &Handles{fds: map[string]int{}}
+	for _, m := range mapTable {
+		fd, err := pinGet(t.pin(mapDir, m.name))
+		if err == nil {
+			h.fds[m.name] = fd
+			continue
+		}
+		h.Close()
+		switch {
+		case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.EINVAL):
+			return nil, notUp("open map "+m.name, t)
+		case errors.Is(err, os.ErrPermission):
+			if caps := capable(); caps != nil {
+				return nil, caps
+			}
+		}
+		return nil, notReady("open map", t.pin(mapDir, m.name), err, "run: kmesh-node down, then up again")
+	}
+	return h, nil
+}
+
+// Close frees the descriptors and takes them out of the environment again.
+func (h *Handles) Close() {
+	for _, m := range mapTable {
+		fd, ok := h.fds[m.name]
+		if !ok {
+			continue
+		}
+		if m.env != "" && os.Getenv(m.env+"_FD") == itoa(fd) {
+			for _, name := range []string{m.env, m.env + "_FD"} {
+				if err := os.Unsetenv(name); err != nil {
+					panic("unset " + name + ": " + err.Error()) // only a name with '=' or NUL fails
+				}
+			}
+		}
+		if err := unix.Close(fd); err != nil {
+			panic("close map " + m.name + ": " + err.Error()) // a descriptor of ours that is not open: a bug
+		}
+	}
+	h.fds = nil
+}
+
+// Variable is one of the hand-off.
+type Variable struct{ Name, Value string }
+
+// Variables returns the hand-off: for each map of the store its documented name
+// with the map's id, and, with live, the same name with _FD and the descriptor.
+func (h *Handles) Variables(live bool) ([]Variable, error) {
+	var l []Variable
+	for _, m := range mapTable {
+		if m.env == "" {
+			continue
+		}
+		info, err := mapInfoOf(h.fds[m.name])
+		if err != nil {
+			return nil, fmt.Errorf("ask for the id of map %s: %w", m.name, err)
+		}
+		l = append(l, Variable{m.env, itoa(int(info.ID))})
+		if live {
+			l = append(l, Variable{m.env + "_FD", itoa(h.fds[m.name])})
+		}
+	}
+	return l, nil
+}
+
+// ApiEnvCfg puts the hand-off with live descriptors into this process's
+// environment, where the C store reads it.
+func (h *Handles) ApiEnvCfg() error {
+	vars, err := h.Variables(true)
+	if err != nil {
+		return err
+	}
+	for _, v := range vars {
+		if err := os.Setenv(v.Name, v.Value); err != nil {
+			return fmt.Errorf("set %s: %w", v.Name, err)
+		}
+	}
+	return nil
+}
+
+// Exec replaces this process with the command argv, found at path, which inherits
+// the hand-off and the descriptors of the store's maps, and no other: a link's
+// would keep it attached. It returns only on failure.
+func (h *Handles) Exec(path string, argv []string) error {
+	if err := h.ApiEnvCfg(); err != nil {
+		return err
+	}
+	for _, m := range mapTable {
+		if m.env == "" {
+			continue
+		}
+		if _, err := unix.FcntlInt(uintptr(h.fds[m.name]), unix.F_SETFD, 0); err != nil {
+			return fmt.Errorf("let map %s be inherited: %w", m.name, err)
+		}
+	}
+	return fmt.Errorf("exec %s: %w", path, unix.Exec(path, argv, os.Environ()))
+}

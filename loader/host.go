@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	remedyCaps = "run as root, or give the process that capability"
+	remedyBTF  = "run a kernel built with CONFIG_DEBUG_INFO_BTF=y"
+)
+
+// initUserNs is the inode of the first user namespace (PROC_USER_INIT_INO): the
+// kernel asks for capabilities there, and those of a container's count for nothing.
+const initUserNs = 0xEFFFFFFD
+
+// needed are the capabilities without which `up` cannot work, and for what.
+// CAP_SYS_ADMIN includes CAP_BPF and CAP_PERFMON.
+var needed = []struct {
+	bit  uint
+	name string
+	why  string
+}{
+	{unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN", "mounts, and opening maps by id"},
+	{unix.CAP_NET_ADMIN, "CAP_NET_ADMIN", "programs on a cgroup's sockets"},
+}
+
+// hostReady is the part of `check` that `up` begins with: what is quick, and
+// without which nothing else can be told.
+func hostReady() error {
+	if err := capable(); err != nil {
+		return err
+	}
+	if _, err := os.Stat(vmlinuxBTF); err != nil {
+		return notReady("check host", vmlinuxBTF, err, remedyBTF)
+	}
+	return nil
+}
+
+// capable names the first missing capability.
+func capable() error {
+	have, err := effectiveCaps()
+	if err != nil {
+		return notReady("check host", "capabilities", err, "mount /proc")
+	}
+	for _, c := range needed {
+		if have&(1<<c.bit) == 0 {
+			return notReady("check host", c.name, fmt.Errorf("this process lacks the capability, needed for %s", c.why), remedyCaps)
+		}
+	}
+	var st unix.Stat_t
+	if err := unix.Stat("/proc/self/ns/user", &st); err == nil && st.Ino != initUserNs {
+		return notReady("check host", "CAP_SYS_ADMIN",
+			errors.New("this process is in a user namespace, whose capabilities do not reach BPF"), "run it in the host's")
+	}
+	return nil
+}
+
+func effectiveCaps() (uint64, error) {
+	f, err := os.Open("/proc/self/status")
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	s := bufio.NewScanner(f)
+	for s.Scan() {
+		if v, ok := strings.CutPrefix(s.Text(), "CapEff:"); ok {
+			return strconv.ParseUint(strings.TrimSpace(v), 16, 64)
+		}
+	}
+	return 0, errors.Join(errors.New("/proc/self/status has no CapEff"), s.Err())
+}
+
+// fault fails the named step when KMESH_NODE_FAULT names it, and ends this
+// process at once with `kill:STEP`: how the tests prove that a failed `up` leaves
+// what was there, and that the next one repairs what a killed one left. The steps
+// are mount, record, load, pin, tail, settings, attach, store and commit.
+func fault(step string) error {
+	switch os.Getenv("KMESH_NODE_FAULT") {
+	case step:
+		return fmt.Errorf("step %s: %w", step, errFault)
+	case "kill:" + step:
+		return unix.Kill(os.Getpid(), unix.SIGKILL)
+	}
+	return nil
+}
+
+var errFault = errors.New("made to fail by KMESH_NODE_FAULT")

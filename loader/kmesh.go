@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
+
+	"github.com/kmesh-net/kmesh-node/internal/exit"
+)
+
+// BpfKmesh is one `up` of the ads mode, from the first mount to the record.
+type BpfKmesh struct {
+	Handles
+	cfg  *Config
+	t    tree
+	log  *logrus.Logger
+	lock *lock // of this `up`
+	run  *lock // of a `run`
+	undo undo
+
+	found    *record // what an earlier `up` left
+	recordFd int
+	next     record // what this one leaves
+
+	rows  []program
+	objs  []*object
+	progs map[string]int // descriptor by program
+	held  []int          // descriptors that keep what is replaced alive until Close
+	stage []stagedPin
+	stray []string // pins of ours that are not wanted any more
+
+	fresh   bool // the programs were loaded anew
+	idle    bool // a live `run` does it all
+	changed []string
+}
+
+// stagedPin is a prepared pin that commit puts in its place.
+type stagedPin struct {
+	dir       dir
+	name, tmp string
+}
+
+// NewBpfKmesh prepares: it checks the host, takes the lock, mounts bpffs and
+// cgroup2 where they are missing, makes the pin directories and opens the record.
+// On an error everything is as it was.
+func NewBpfKmesh(cfg *Config) (k *BpfKmesh, err error) {
+	if err := cfg.adsOnly("up"); err != nil {
+		return nil, err
+	}
+	begin := time.Now()
+	if err := hostReady(); err != nil {
+		return nil, err
+	}
+	k = &BpfKmesh{cfg: cfg, t: cfg.tree(), log: cfg.Log, progs: map[string]int{}, recordFd: -1,
+		Handles: Handles{fds: map[string]int{}}}
+	k.next = record{Version: recordVersion, Cgroup: cfg.Cgroup2Path, Release: cfg.Release}
+	if k.next.Variant, k.next.Why, err = chooseVariant(cfg.ConnectRet); err != nil {
+		return nil, err
+	}
+	k.rows = wanted(k.next.Variant)
+	if k.next.Build, err = identity(cfg.Objects, k.rows); err != nil {
+		return nil, err
+	}
+	// The lock's name is the path that was asked for: it exists before the mount.
+	if k.lock, err = takeLock(cfg.RunDir, lockName(cfg.BpfFsPath, ".lock")); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, k.undo.unwind(), k.unlock())
+			k.Close()
+		}
+	}()
+	if err := k.prepare(); err != nil {
+		return nil, err
+	}
+	k.log.WithField("took", time.Since(begin).Round(10*time.Microsecond)).Info("phase NewBpfKmesh")
+	return k, nil
+}
+
+func (k *BpfKmesh) prepare() error {
+	if err := fault("mount"); err != nil {
+		return notReady("mount", k.cfg.BpfFsPath, err, "")
+	}
+	fsDid, err := bpffs.ensure(k.cfg.BpfFsPath, &k.undo)
+	if err != nil {
+		return err
+	}
+	for _, d := range k.t.directories() {
+		if err := makePinDir(d, &k.undo); err != nil {
+			return err
+		}
+	}
+	if err := k.openRecord(); err != nil {
+		return err
+	}
+	cgDid, err := cgroup2.ensure(k.cfg.Cgroup2Path, &k.undo)
+	if err != nil {
+		return err
+	}
+	k.next.MadeDirs = slices.Clone(k.found.MadeDirs)
+	for _, d := range append(fsDid.madeDirs, cgDid.madeDirs...) {
+		if !slices.Contains(k.next.MadeDirs, d) {
+			k.next.MadeDirs = append(k.next.MadeDirs, d)
+		}
+	}
+	// At once: whatever happens from here on, `down` knows of them.
+	if early := *k.found; len(k.next.MadeDirs) > len(early.MadeDirs) {
+		early.MadeDirs = k.next.MadeDirs
+		if err := writeRecord(k.recordFd, &early); err != nil {
+			return loadError("write record", k.t.meta(), err, "")
+		}
+	}
+	for path, did := range map[string]mounted{k.cfg.BpfFsPath: fsDid, k.cfg.Cgroup2Path: cgDid} {
+		if did.mount {
+			k.change("mounted " + path)
+		}
+	}
+	return nil
+}
+
+func makePinDir(path string, u *undo) error {
+	err := os.Mkdir(path, 0o700)
+	if err == nil {
+		u.push("remove directory "+path, func() error { return os.Remove(path) })
+		return nil
+	}
+	if fi, statErr := os.Lstat(path); errors.Is(err, os.ErrExist) && statErr == nil && fi.IsDir() {
+		return nil
+	}
+	return notReady("make pin directory", path, err, "remove what is there: it is not of kmesh-node")
+}
+
+func (k *BpfKmesh) openRecord() (err error) {
+	k.recordFd, err = openRecord(k.t)
+	if errors.Is(err, os.ErrNotExist) {
+		k.recordFd, err = createRecord(k.t, &k.undo)
+	}
+	if err != nil {
+		return loadError("open record", k.t.meta(), err, "run: kmesh-node down, then up again")
+	}
+	if k.found, err = readRecord(k.recordFd); err != nil {
+		return loadError("open record", k.t.meta(), err, "run: kmesh-node down, then up again")
+	}
+	if err := fault("record"); err != nil {
+		return loadError("open record", k.t.meta(), err, "")
+	}
+	return k.heedRun()
+}
+
+// heedRun keeps off a live `run`: beside it an `up` of the same build changes
+// nothing, and one of another build is refused.
+func (k *BpfKmesh) heedRun() (err error) {
+	name := lockName(k.cfg.BpfFsPath, runLock)
+	if k.cfg.Stay {
+		k.run, err = takeLock(k.cfg.RunDir, name)
+		return err
+	}
+	pid, held, err := lockHeld(k.cfg.RunDir, name)
+	if err != nil || !held {
+		return err
+	}
+	if k.idle = k.found.Build == k.next.Build; k.idle {
+		return nil
+	}
+	return &exit.Error{Code: exit.Locked, Step: "up", Object: k.t.root(),
+		Err: fmt.Errorf("run of another build: %w", errHeld{pid}), Remedy: "stop that process first"}
+}
+
+// identity tells builds apart: the objects, by name and content, and the rows
+// that are loaded of them.
+func identity(src fs.FS, rows []program) (string, error) {
+	h := sha256.New()
+	for _, name := range objects(rows) {
+		data, err := fs.ReadFile(src, name+".bpf.o")
+		if err != nil {
+			return "", loadError("read object", name, err, "build kmesh-node again")
+		}
+		sum := sha256.Sum256(data)
+		fmt.Fprintf(h, "%s %x\n", name, sum)
+	}
+	for _, r := range rows {
+		fmt.Fprintln(h, r.name)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+func (k *BpfKmesh) change(what string) {
+	k.changed = append(k.changed, what)
+	k.log.Info(what)
+}
+
+// outcome says in a few words what this `up` did.
+func (k *BpfKmesh) outcome() string {
+	switch {
+	case k.idle:
+		return "nothing to change beside a live run"
+	case len(k.changed) == 0:
+		return "nothing to change"
+	case k.found.Build == "":
+		return "started"
+	case k.found.Build != k.next.Build:
+		return "updated"
+	}
+	return fmt.Sprintf("adopted, %d changes", len(k.changed))
+}
+
+func (k *BpfKmesh) unlock() error {
+	l := k.lock
+	k.lock = nil
+	return l.release()
+}
+
+// Close frees the descriptors that k holds. What is pinned stays.
+func (k *BpfKmesh) Close() {
+	k.Handles.Close()
+	for _, o := range k.objs {
+		o.close()
+	}
+	k.objs = nil
+	for _, fd := range append(k.held, k.recordFd) {
+		closeFd(k.log, fd)
+	}
+	k.held, k.recordFd = nil, -1
+	if err := k.run.release(); err != nil {
+		k.log.Warnf("release lock of run: %v", err)
+	}
+	k.run = nil
+}
+
+func closeFd(log *logrus.Logger, fd int) {
+	if fd < 0 {
+		return
+	}
+	if err := unix.Close(fd); err != nil {
+		log.Warnf("close descriptor %d: %v", fd, err)
+	}
+}
+
+func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+/*
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+static __u64 link_cgroup(const struct bpf_link_info *i) { return i->cgroup.cgroup_id; }
+static __u32 link_attach(const struct bpf_link_info *i)
+{
+	switch (i->type) {
+	case BPF_LINK_TYPE_CGROUP:
+		return i->cgroup.attach_type;
+	case BPF_LINK_TYPE_TRACING:
+		return i->tracing.attach_type;
+	default:
+		return 0;
+	}
+}
+*/
+import "C"
+
+import (
+	"os"
+	"strings"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// What libbpfgo lacks: links and pins by descriptor, and what the kernel knows of
+// an object. Every descriptor that these return is close-on-exec.
+
+func errno[T ~int32 | ~int](rc T) error {
+	if rc >= 0 {
+		return nil
+	}
+	return syscall.Errno(-rc)
+}
+
+func pinGet(path string) (int, error) {
+	c := C.CString(path)
+	defer C.free(unsafe.Pointer(c))
+	fd := C.bpf_obj_get(c)
+	return int(fd), errno(fd)
+}
+
+func pinPut(fd int, path string) error {
+	c := C.CString(path)
+	defer C.free(unsafe.Pointer(c))
+	return errno(C.bpf_obj_pin(C.int(fd), c))
+}
+
+// Attach types of the rows of the table.
+const (
+	cgroupConnect4 = uint32(C.BPF_CGROUP_INET4_CONNECT)
+	cgroupConnect6 = uint32(C.BPF_CGROUP_INET6_CONNECT)
+	cgroupSockOps  = uint32(C.BPF_CGROUP_SOCK_OPS)
+	traceRawTp     = uint32(C.BPF_TRACE_RAW_TP)
+	perfEvent      = uint32(C.BPF_PERF_EVENT)
+)
+
+const (
+	mapTypeArray = uint32(C.BPF_MAP_TYPE_ARRAY)
+	mapMmapable  = uint32(C.BPF_F_MMAPABLE)
+)
+
+func attachTypeName(t uint32) string {
+	if s := C.libbpf_bpf_attach_type_str(C.enum_bpf_attach_type(t)); s != nil {
+		return C.GoString(s)
+	}
+	return "unknown"
+}
+
+// linkCreate attaches prog to target. For a tracing program target is 0.
+func linkCreate(prog, target int, attachType uint32) (int, error) {
+	fd := C.bpf_link_create(C.int(prog), C.int(target), C.enum_bpf_attach_type(attachType), nil)
+	return int(fd), errno(fd)
+}
+
+// linkUpdate puts prog in place of the link's program, atomically.
+func linkUpdate(link, prog int) error {
+	return errno(C.bpf_link_update(C.int(link), C.int(prog), nil))
+}
+
+func rawTracepointOpen(name string, prog int) (int, error) {
+	c := C.CString(name)
+	defer C.free(unsafe.Pointer(c))
+	fd := C.bpf_raw_tracepoint_open(c, C.int(prog))
+	return int(fd), errno(fd)
+}
+
+// objectKind is "map", "prog" or "link", "" for a descriptor of anything else.
+func objectKind(fd int) string {
+	s, err := os.Readlink("/proc/self/fd/" + itoa(fd))
+	if err != nil {
+		return ""
+	}
+	switch {
+	case strings.HasSuffix(s, "bpf-map"):
+		return "map"
+	case strings.HasSuffix(s, "bpf-prog"):
+		return "prog"
+	case strings.Contains(s, "bpf_link"), strings.Contains(s, "bpf-link"):
+		return "link"
+	}
+	return ""
+}
+
+type progInfo struct {
+	ID       uint32
+	Type     uint32
+	Name     string
+	Verified uint32 // instructions that the verifier looked at; 0 before Linux 5.16
+	RunCount uint64
+	RunTime  uint64 // ns; both only counted with kernel.bpf_stats_enabled
+	Tag      [8]byte
+}
+
+func progInfoOf(fd int) (progInfo, error) {
+	var i C.struct_bpf_prog_info
+	n := C.__u32(unsafe.Sizeof(i))
+	if err := errno(C.bpf_prog_get_info_by_fd(C.int(fd), &i, &n)); err != nil {
+		return progInfo{}, err
+	}
+	p := progInfo{ID: uint32(i.id), Type: uint32(i._type), Name: C.GoString(&i.name[0]),
+		Verified: uint32(i.verified_insns), RunCount: uint64(i.run_cnt), RunTime: uint64(i.run_time_ns)}
+	for k := range p.Tag {
+		p.Tag[k] = byte(i.tag[k])
+	}
+	return p, nil
+}
+
+type mapInfo struct {
+	ID, Type, KeySize, ValueSize, MaxEntries, Flags uint32
+	Name                                            string
+}
+
+func mapInfoOf(fd int) (mapInfo, error) {
+	var i C.struct_bpf_map_info
+	n := C.__u32(unsafe.Sizeof(i))
+	if err := errno(C.bpf_map_get_info_by_fd(C.int(fd), &i, &n)); err != nil {
+		return mapInfo{}, err
+	}
+	return mapInfo{ID: uint32(i.id), Type: uint32(i._type), KeySize: uint32(i.key_size),
+		ValueSize: uint32(i.value_size), MaxEntries: uint32(i.max_entries),
+		Flags: uint32(i.map_flags), Name: C.GoString(&i.name[0])}, nil
+}
+
+func mapTypeName(t uint32) string {
+	if s := C.libbpf_bpf_map_type_str(C.enum_bpf_map_type(t)); s != nil {
+		return C.GoString(s)
+	}
+	return "unknown"
+}
+
+type linkInfo struct {
+	ID, Type, Prog, Attach uint32
+	Cgroup                 uint64 // id of the cgroup; 0 when it is gone, or for another type
+}
+
+func linkInfoOf(fd int) (linkInfo, error) {
+	var i C.struct_bpf_link_info
+	n := C.__u32(unsafe.Sizeof(i))
+	if err := errno(C.bpf_link_get_info_by_fd(C.int(fd), &i, &n)); err != nil {
+		return linkInfo{}, err
+	}
+	l := linkInfo{ID: uint32(i.id), Type: uint32(i._type), Prog: uint32(i.prog_id), Attach: uint32(C.link_attach(&i))}
+	if l.Type == C.BPF_LINK_TYPE_CGROUP {
+		l.Cgroup = uint64(C.link_cgroup(&i))
+	}
+	return l, nil
+}
+
+func linkTypeName(t uint32) string {
+	if s := C.libbpf_bpf_link_type_str(C.enum_bpf_link_type(t)); s != nil {
+		return C.GoString(s)
+	}
+	return "unknown"
+}
+
+func mapCreate(name string, typ, key, value, entries, flags uint32) (int, error) {
+	c := C.CString(name)
+	defer C.free(unsafe.Pointer(c))
+	o := C.struct_bpf_map_create_opts{map_flags: C.__u32(flags)}
+	o.sz = C.size_t(unsafe.Sizeof(o))
+	fd := C.bpf_map_create(C.enum_bpf_map_type(typ), c, C.__u32(key), C.__u32(value), C.__u32(entries), &o)
+	return int(fd), errno(fd)
+}
+
+// Keys and values are copied: memory that C is given may hold no pointers of Go's.
+
+// mapLookup reads the value of key. It is not for per-CPU maps.
+func mapLookup[K, V any](fd int, key K, value *V) error {
+	var v V
+	err := errno(C.bpf_map_lookup_elem(C.int(fd), unsafe.Pointer(&key), unsafe.Pointer(&v)))
+	if err == nil {
+		*value = v
+	}
+	return err
+}
+
+// mapLookupBytes is mapLookup for a value of any size: that of a per-CPU map is
+// one for each possible CPU, each rounded up to 8 bytes.
+func mapLookupBytes[K any](fd int, key K, value []byte) error {
+	return errno(C.bpf_map_lookup_elem(C.int(fd), unsafe.Pointer(&key), unsafe.Pointer(&value[0])))
+}
+
+func mapUpdate[K, V any](fd int, key K, value V) error {
+	return errno(C.bpf_map_update_elem(C.int(fd), unsafe.Pointer(&key), unsafe.Pointer(&value), C.BPF_ANY))
+}
+
+func mapUpdateBytes[K any](fd int, key K, value []byte) error {
+	return errno(C.bpf_map_update_elem(C.int(fd), unsafe.Pointer(&key), unsafe.Pointer(&value[0]), C.BPF_ANY))
+}
+
+func mapDelete[K any](fd int, key K) error {
+	return errno(C.bpf_map_delete_elem(C.int(fd), unsafe.Pointer(&key)))
+}
+
+// mapNext gives the key after key, the first one where key is nil; ENOENT at the end.
+func mapNext[K any](fd int, key *K) (K, error) {
+	var in *K
+	var next K
+	if key != nil {
+		k := *key
+		in = &k
+	}
+	err := errno(C.bpf_map_get_next_key(C.int(fd), unsafe.Pointer(in), unsafe.Pointer(&next)))
+	return next, err
+}
+
+func possibleCPUs() (int, error) {
+	n := C.libbpf_num_possible_cpus()
+	return int(n), errno(n)
+}
+
+// LibbpfVersion is the version of the libbpf that is linked in, "v1.5".
+func LibbpfVersion() string { return C.GoString(C.libbpf_version_string()) }
+
+// tracepointOpen opens a perf event on a kernel tracepoint, by the id that
+// tracefs gives it.
+func tracepointOpen(id int) (int, error) {
+	attr := unix.PerfEventAttr{Type: unix.PERF_TYPE_TRACEPOINT, Config: uint64(id), Sample: 1, Wakeup: 1}
+	attr.Size = uint32(unsafe.Sizeof(attr))
+	return unix.PerfEventOpen(&attr, -1, 0, -1, unix.PERF_FLAG_FD_CLOEXEC)
+}

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kmesh-net/kmesh-node/internal/exit"
+)
+
+// Load brings programs and maps into k, pinned: those of an earlier `up` of this
+// very build where they are whole, else newly loaded ones over the maps that are
+// there. Nothing of what is attached changes yet.
+func (k *BpfKmesh) Load() error {
+	if err := fault("load"); err != nil {
+		return loadError("load", k.t.root(), err, "")
+	}
+	if err := k.openMaps(); err != nil {
+		return err
+	}
+	why := k.adopt()
+	if why != "" {
+		k.log.Debugf("load programs anew: %s", why)
+		if err := k.loadFresh(); err != nil {
+			return err
+		}
+		k.change("programs loaded: " + why)
+	}
+	return k.writeSettings()
+}
+
+// openMaps opens the maps of the tree that are there. One whose pin was lost but
+// which a program still holds is pinned again, so that its content stays in use.
+func (k *BpfKmesh) openMaps() error {
+	for _, m := range mapTable {
+		fd, err := k.openOurs(mapDir, m.name, k.found.Maps[m.name])
+		if err != nil {
+			return err
+		}
+		if fd >= 0 {
+			k.fds[m.name] = fd
+		}
+	}
+	return k.checkABI()
+}
+
+// openOurs opens the pin of that name, or the object of that id (0: unknown) and
+// pins it; -1 where neither is there.
+func (k *BpfKmesh) openOurs(d dir, name string, id uint32) (int, error) {
+	path := k.t.pin(d, name)
+	fd, err := pinGet(path)
+	switch {
+	case err == nil && objectKind(fd) == string(d):
+		return fd, nil
+	case err == nil:
+		return -1, errors.Join(loadError("open pin", path, fmt.Errorf("a %s is pinned there", objectKind(fd)),
+			"remove it: it is not of kmesh-node"), unix.Close(fd))
+	case !errors.Is(err, os.ErrNotExist):
+		return -1, loadError("open pin", path, err, "remove it: it is not of kmesh-node")
+	case id == 0:
+		return -1, nil
+	}
+	if fd, err = byID(d, id); err != nil {
+		return -1, nil // it went with its pin
+	}
+	if err := k.pin(fd, d, name); err != nil {
+		return -1, errors.Join(err, unix.Close(fd))
+	}
+	k.change(fmt.Sprintf("pinned again: %s %s", d, name))
+	return fd, nil
+}
+
+// pin pins fd for good, and has it unpinned when this `up` fails.
+func (k *BpfKmesh) pin(fd int, d dir, name string) error {
+	path := k.t.pin(d, name)
+	if err := pinPut(fd, path); err != nil {
+		return loadError("pin", path, err, "remove what is there")
+	}
+	k.undo.push("unpin "+path, func() error { return os.Remove(path) })
+	return nil
+}
+
+// prepin pins fd beside name; commit puts that pin in name's place.
+func (k *BpfKmesh) prepin(fd int, d dir, name string) error {
+	for n := 1; ; n++ {
+		tmp := staged(name, n)
+		path := k.t.pin(d, tmp)
+		err := pinPut(fd, path)
+		if errors.Is(err, os.ErrExist) {
+			continue // of an `up` that was killed: still in use, perhaps
+		}
+		if err != nil {
+			return loadError("pin", path, err, "")
+		}
+		k.undo.push("unpin "+path, func() error { return os.Remove(path) })
+		k.stage = append(k.stage, stagedPin{d, name, tmp})
+		return nil
+	}
+}
+
+// adopt takes over the programs of an earlier `up` when this build made them and
+// they are whole; otherwise it says why not.
+func (k *BpfKmesh) adopt() (why string) {
+	switch {
+	case k.found.Build == "":
+		return "first start"
+	case k.found.Build != k.next.Build:
+		return "another build, or another variant of it"
+	}
+	for _, m := range mapTable {
+		fd, ok := k.fds[m.name]
+		if info, err := mapInfoOf(fd); !ok || err != nil || info.ID != k.found.Maps[m.name] {
+			return "map " + m.name + " was lost or replaced"
+		}
+	}
+	progs := map[string]int{}
+	for _, r := range k.rows {
+		fd, err := k.openOurs(progDir, r.name, k.found.Progs[r.name])
+		if err != nil || fd < 0 {
+			k.hold(progs)
+			return "program " + r.name + " was lost"
+		}
+		progs[r.name] = fd
+		if info, err := progInfoOf(fd); err != nil || info.ID != k.found.Progs[r.name] {
+			k.hold(progs)
+			return "program " + r.name + " was replaced"
+		}
+	}
+	for _, r := range k.rows {
+		if r.tail == nil {
+			continue
+		}
+		var id uint32
+		if err := mapLookup(k.fds[r.tail.array], r.tail.index, &id); err != nil || id != k.found.Progs[r.name] {
+			k.hold(progs)
+			return "tail call to " + r.name + " was lost"
+		}
+	}
+	k.progs = progs
+	k.hold(progs)
+	return ""
+}
+
+// hold keeps descriptors open until Close.
+func (k *BpfKmesh) hold(fds map[string]int) {
+	for _, name := range sorted(fds) {
+		k.held = append(k.held, fds[name])
+	}
+}
+
+// loadFresh opens and loads the objects of the wanted rows. Maps that outlive the
+// programs are shared with what is there; those of one load are new.
+func (k *BpfKmesh) loadFresh() error {
+	k.fresh = true
+	old := map[string]int{}
+	for _, m := range mapTable {
+		if fd, ok := k.fds[m.name]; ok && m.perLoad {
+			old[m.name] = fd
+			delete(k.fds, m.name)
+		}
+	}
+	k.hold(old)
+	for _, name := range objects(k.rows) {
+		begin := time.Now()
+		o, err := openObject(k.cfg.Objects, name, k.rows)
+		if err != nil {
+			return err
+		}
+		opened := time.Now()
+		k.objs = append(k.objs, o)
+		if err := k.loadObject(o); err != nil {
+			return err
+		}
+		k.log.Debugf("object %s: open %v, load %v", name, opened.Sub(begin), time.Since(opened))
+	}
+	if err := fault("pin"); err != nil {
+		return loadError("pin", k.t.root(), err, "")
+	}
+	for _, r := range k.rows {
+		if err := k.prepin(k.progs[r.name], progDir, r.name); err != nil {
+			return err
+		}
+	}
+	return k.fillTails()
+}
+
+func (k *BpfKmesh) loadObject(o *object) error {
+	for _, name := range sorted(o.maps) {
+		fd, ok := k.fds[name]
+		if !ok {
+			continue
+		}
+		if err := o.reuse(name, fd); err != nil {
+			return loadError("load object", o.name, err, "run: kmesh-node down, then up again")
+		}
+	}
+	if err := o.load(k.cfg.RunDir); err != nil {
+		return err
+	}
+	for name, p := range o.progs {
+		k.progs[name] = p.FileDescriptor()
+	}
+	for _, name := range sorted(o.maps) {
+		if _, ok := k.fds[name]; ok {
+			continue
+		}
+		fd, err := unix.FcntlInt(uintptr(o.maps[name].FileDescriptor()), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return loadError("load object", o.name, err, "raise the limit of open files")
+		}
+		k.fds[name] = fd
+		m, _ := mapByName(name)
+		put := k.pin
+		if m.perLoad {
+			put = k.prepin
+		}
+		if err := put(fd, mapDir, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fillTails puts the programs into the new tail-call arrays.
+func (k *BpfKmesh) fillTails() error {
+	if err := fault("tail"); err != nil {
+		return loadError("fill tail calls", k.t.root(), err, "")
+	}
+	for _, r := range k.rows {
+		if r.tail == nil {
+			continue
+		}
+		fd := uint32(k.progs[r.name])
+		if err := mapUpdate(k.fds[r.tail.array], r.tail.index, fd); err != nil {
+			return loadError("fill tail calls", r.tail.array+" "+r.name, err, "")
+		}
+	}
+	return nil
+}
+
+// checkABI refuses the store of another layout before any program sees it.
+func (k *BpfKmesh) checkABI() error {
+	fd, ok := k.fds["km_meta"]
+	if !ok {
+		return nil
+	}
+	abi, err := storeABI(fd)
+	if err != nil {
+		return loadError("read map", "km_meta", err, "run: kmesh-node down, then up again")
+	}
+	if abi != 0 && abi != abiVersion {
+		return &exit.Error{Code: exit.Load, Step: "read map", Object: "km_meta",
+			Err:    fmt.Errorf("the store has layout %d, this build's is %d", abi, abiVersion),
+			Remedy: "run: kmesh-node down, then up again"}
+	}
+	return nil
+}

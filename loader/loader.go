@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/kmesh-net/kmesh-node/internal/exit"
+)
+
+// BpfLoader brings one mode's data plane up.
+type BpfLoader struct {
+	cfg   *Config
+	kmesh *BpfKmesh
+}
+
+// NewBpfLoader returns a loader for cfg; it does nothing yet.
+func NewBpfLoader(cfg *Config) *BpfLoader { return &BpfLoader{cfg: cfg} }
+
+// Start does what `up` does. When it returns nil the data plane is attached and
+// pinned and works on without this process; else everything is as it was before.
+// It takes and gives back the lock: held by another, the error has exit.Locked.
+// Once it has returned nil, Stop frees what the loader holds.
+func (l *BpfLoader) Start(ctx context.Context) error {
+	if l.cfg.Mode == Workload {
+		return l.StartWorkloadMode(ctx)
+	}
+	return l.StartAdsMode(ctx)
+}
+
+// StartWorkloadMode refuses: this build has the ads mode only.
+func (l *BpfLoader) StartWorkloadMode(context.Context) error { return l.cfg.adsOnly("up") }
+
+// StartAdsMode is Start for the ads mode.
+func (l *BpfLoader) StartAdsMode(ctx context.Context) (err error) {
+	begin := time.Now()
+	k, err := NewBpfKmesh(l.cfg)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, k.undo.unwind())
+		}
+		err = errors.Join(err, k.unlock())
+		if err != nil {
+			k.Close()
+		}
+	}()
+	steps := []struct {
+		name string
+		do   func() error
+	}{
+		{"Load", k.Load},
+		{"Attach", k.Attach},
+		{"ApiEnvCfg", k.ApiEnvCfg},
+		{"deserial_init", k.openStore},
+		{"Commit", k.commit},
+	}
+	if k.idle {
+		steps = nil
+	}
+	for _, p := range steps {
+		if err := ctx.Err(); err != nil {
+			return &exit.Error{Code: exit.Unexpected, Step: "up", Object: p.name, Err: errors.New("interrupted"),
+				Remedy: "everything is as it was before"}
+		}
+		if err := k.phase(p.name, p.do); err != nil {
+			return err
+		}
+	}
+	k.log.WithField("took", time.Since(begin).Round(10*time.Microsecond)).Infof("up: %s", k.outcome())
+	l.kmesh = k
+	return nil
+}
+
+// Stop closes what Start left open; the data plane stays.
+func (l *BpfLoader) Stop() {
+	if l.kmesh != nil {
+		l.kmesh.Close()
+		l.kmesh = nil
+	}
+}
+
+// phase runs one step of the sequence and logs its time.
+func (k *BpfKmesh) phase(name string, do func() error) error {
+	begin := time.Now()
+	err := do()
+	k.log.WithField("took", time.Since(begin).Round(10*time.Microsecond)).Infof("phase %s", name)
+	return err
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kmesh-net/kmesh-node/internal/exit"
+)
+
+// runLock ends the name of the lock that a `run` holds for as long as it lives.
+const runLock = ".run.lock"
+
+// lock is a file under the run directory that one process holds at a time, with
+// the holder's pid in it.
+type lock struct {
+	f    *os.File
+	path string
+}
+
+// errHeld says that another process holds a lock; pid is 0 where it is unknown.
+type errHeld struct{ pid string }
+
+func (e errHeld) Error() string {
+	if e.pid == "" {
+		return "held by another kmesh-node"
+	}
+	return "held by kmesh-node, pid " + e.pid
+}
+
+// takeLock does not wait: held by another, it returns an *exit.Error of code
+// Locked around errHeld.
+func takeLock(dir, name string) (*lock, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, notReady("take lock", dir, err, "make the directory writable for root")
+	}
+	path := filepath.Join(dir, name)
+	for {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+		if err != nil {
+			// The directory goes away when the last lock in it is removed.
+			if errors.Is(err, os.ErrNotExist) && os.MkdirAll(dir, 0o700) == nil {
+				continue
+			}
+			return nil, notReady("take lock", path, err, "make the directory writable for root")
+		}
+		l := &lock{f, path}
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+			held := errHeld{l.holder()}
+			return nil, errors.Join(&exit.Error{Code: exit.Locked, Step: "take lock", Object: path, Err: held,
+				Remedy: "wait for it to end"}, f.Close())
+		}
+		if l.current() {
+			if err := l.write(); err != nil {
+				return nil, errors.Join(notReady("take lock", path, err, "make room there"), l.release())
+			}
+			return l, nil
+		}
+		// Its last holder removed the file between the open and the lock.
+		if err := f.Close(); err != nil {
+			return nil, fmt.Errorf("close %s: %w", path, err)
+		}
+	}
+}
+
+// lockHeld says who holds a lock, without taking it; "" for nobody.
+func lockHeld(dir, name string) (holder string, held bool, err error) {
+	path := filepath.Join(dir, name)
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return "", false, nil
+	}
+	if err != nil {
+		return "", false, fmt.Errorf("open lock: %w", err)
+	}
+	l := &lock{f, path}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return l.holder(), true, f.Close()
+	}
+	return "", false, errors.Join(err, f.Close())
+}
+
+// current says whether the path still names the file that is locked.
+func (l *lock) current() bool {
+	var a, b unix.Stat_t
+	return unix.Fstat(int(l.f.Fd()), &a) == nil && unix.Lstat(l.path, &b) == nil && a.Ino == b.Ino && a.Dev == b.Dev
+}
+
+func (l *lock) holder() string {
+	var b [32]byte
+	n, err := l.f.ReadAt(b[:], 0)
+	if n == 0 && err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b[:n]))
+}
+
+func (l *lock) write() error {
+	if err := l.f.Truncate(0); err != nil {
+		return fmt.Errorf("write lock: %w", err)
+	}
+	if _, err := l.f.WriteAt([]byte(itoa(os.Getpid())+"\n"), 0); err != nil {
+		return fmt.Errorf("write lock: %w", err)
+	}
+	return nil
+}
+
+// release gives the lock up and removes its file, so that nothing of kmesh-node
+// is left behind; whoever opened the file before looks again.
+func (l *lock) release() error {
+	if l == nil {
+		return nil
+	}
+	err := os.Remove(l.path)
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	err = errors.Join(err, l.f.Close())
+	// The directory too, once it is empty.
+	if rmErr := os.Remove(filepath.Dir(l.path)); rmErr != nil && !errors.Is(rmErr, unix.ENOTEMPTY) &&
+		!errors.Is(rmErr, os.ErrNotExist) && !errors.Is(rmErr, unix.EBUSY) {
+		err = errors.Join(err, rmErr)
+	}
+	return err
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kmesh-net/kmesh-node/internal/exit"
+)
+
+// namespaceAt returns the cookie of the namespace at path, and whether it is
+// that of the host's first process.
+func namespaceAt(step, path string) (cookie uint64, host bool, err error) {
+	var ns, first unix.Stat_t
+	if err := unix.Stat(path, &ns); err != nil {
+		code := exit.Unexpected
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+			code = exit.NotUp
+		}
+		return 0, false, &exit.Error{Code: code, Step: step, Object: path, Err: err, Remedy: "name a network namespace that is there"}
+	}
+	if err := unix.Stat("/proc/1/ns/net", &first); err != nil {
+		return 0, false, notReady(step, "/proc/1/ns/net", err, "run it where the host's first process is in sight")
+	}
+	cookie, err = cookieAt(path)
+	switch {
+	case errors.Is(err, unix.ENOPROTOOPT):
+		return 0, false, notReady(step, path, errors.New("this kernel does not tell a namespace's cookie: Linux 5.14 does"),
+			"enrol from inside the pod, by the control address (up --control-address on)")
+	case errors.Is(err, unix.EINVAL):
+		return 0, false, &exit.Error{Code: exit.Usage, Step: step, Object: path, Err: errors.New("not a network namespace")}
+	case err != nil:
+		return 0, false, &exit.Error{Code: exit.Unexpected, Step: step, Object: path, Err: err}
+	}
+	return cookie, ns.Dev == first.Dev && ns.Ino == first.Ino, nil
+}
+
+// cookieAt asks from inside of the namespace: a cookie is told of a socket only.
+func cookieAt(path string) (uint64, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, err
+	}
+	type answer struct {
+		cookie uint64
+		err    error
+	}
+	ch := make(chan answer)
+	go func() {
+		// Never unlocked: the thread ends with this goroutine, so no other
+		// code can run in the namespace by mistake.
+		runtime.LockOSThread()
+		var a answer
+		if a.err = unix.Setns(fd, unix.CLONE_NEWNET); a.err == nil {
+			a.cookie, a.err = ownCookie()
+		}
+		ch <- a
+	}()
+	a := <-ch
+	return a.cookie, errors.Join(a.err, unix.Close(fd))
+}
+
+// ownCookie is the cookie of the calling thread's network namespace.
+func ownCookie() (uint64, error) {
+	s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, fmt.Errorf("make socket: %w", err)
+	}
+	c, err := cookieOption(s, unix.SO_NETNS_COOKIE)
+	return c, errors.Join(err, unix.Close(s))
+}
+
+// cookieOption reads a socket option of 8 bytes in host byte order.
+func cookieOption(fd, option int) (uint64, error) {
+	var b [8]byte
+	n := uint32(len(b))
+	_, _, e := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, uintptr(option),
+		uintptr(unsafe.Pointer(&b[0])), uintptr(unsafe.Pointer(&n)), 0)
+	if e != 0 {
+		return 0, e
+	}
+	return binary.NativeEndian.Uint64(b[:]), nil
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/aquasecurity/libbpfgo"
+	"golang.org/x/sys/unix"
+)
+
+// object is one BPF object, open or loaded.
+type object struct {
+	name  string
+	mod   *libbpfgo.Module
+	progs map[string]*libbpfgo.BPFProg // those of the rows that it was opened for
+	maps  map[string]*libbpfgo.BPFMap  // those of the table
+}
+
+// openObject reads NAME.bpf.o for the given rows: its other programs stay unloaded.
+func openObject(src fs.FS, name string, rows []program) (*object, error) {
+	file := name + ".bpf.o"
+	data, err := fs.ReadFile(src, file)
+	if err != nil {
+		return nil, loadError("open object", file, err, "build kmesh-node again")
+	}
+	mod, err := openModule(name, data)
+	if err != nil {
+		return nil, loadError("open object", file, withWarnings(err), "build kmesh-node again")
+	}
+	o := &object{name: name, mod: mod, progs: map[string]*libbpfgo.BPFProg{}, maps: map[string]*libbpfgo.BPFMap{}}
+	if err := o.index(rows); err != nil {
+		mod.Close()
+		return nil, loadError("open object", file, err, "build kmesh-node again")
+	}
+	return o, nil
+}
+
+// openModule goes through a file in memory: libbpfgo's way from a buffer raises
+// RLIMIT_MEMLOCK, also where that lowers it or is not allowed. libbpf raises it
+// by itself on the kernels that need it, up to 5.10.
+func openModule(name string, data []byte) (*libbpfgo.Module, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("create memfd: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	if _, err := f.Write(data); err != nil {
+		return nil, errors.Join(fmt.Errorf("write memfd: %w", err), f.Close())
+	}
+	mod, err := libbpfgo.NewModuleFromFileArgs(libbpfgo.NewModuleArgs{
+		BPFObjPath: "/proc/self/fd/" + itoa(fd), SkipMemlockBump: true})
+	captureWarnings()
+	return mod, errors.Join(err, f.Close())
+}
+
+func (o *object) index(rows []program) error {
+	for _, r := range rows {
+		if r.object != o.name {
+			continue
+		}
+		p, err := o.mod.GetProgram(r.name)
+		if err != nil {
+			return fmt.Errorf("program %s is not in it: %w", r.name, err)
+		}
+		o.progs[r.name] = p
+	}
+	it := o.mod.Iterator()
+	for p := it.NextProgram(); p != nil; p = it.NextProgram() {
+		if err := p.SetAutoload(o.progs[p.Name()] != nil); err != nil {
+			return fmt.Errorf("program %s: %w", p.Name(), err)
+		}
+	}
+	for m := it.NextMap(); m != nil; m = it.NextMap() {
+		name := m.Name()
+		if strings.Contains(name, ".") {
+			continue // the compiler's own: .rodata and its like
+		}
+		if _, ok := mapByName(name); !ok {
+			return fmt.Errorf("map %s is not in the loader's table", name)
+		}
+		o.maps[name] = m
+	}
+	return nil
+}
+
+// reuse makes the object use the map behind fd as its map of that name. A map of
+// another layout is refused with errLayout.
+func (o *object) reuse(name string, fd int) error {
+	m, ok := o.maps[name]
+	if !ok {
+		return nil
+	}
+	have, err := mapInfoOf(fd)
+	if err != nil {
+		return fmt.Errorf("map %s: %w", name, err)
+	}
+	want := mapInfo{Type: uint32(m.Type()), KeySize: uint32(m.KeySize()), ValueSize: uint32(m.ValueSize()),
+		MaxEntries: m.MaxEntries(), Flags: uint32(m.MapFlags())}
+	if err := sameLayout(have, want); err != nil {
+		return fmt.Errorf("map %s: %w", name, err)
+	}
+	if err := m.ReuseFD(fd); err != nil {
+		return fmt.Errorf("map %s: %w", name, err)
+	}
+	return nil
+}
+
+// errLayout says that a pinned map is not what this build's programs need.
+var errLayout = errors.New("the pinned map has another layout")
+
+func sameLayout(have, want mapInfo) error {
+	for _, f := range []struct {
+		what       string
+		have, want uint32
+	}{
+		{"type", have.Type, want.Type},
+		{"key size", have.KeySize, want.KeySize},
+		{"value size", have.ValueSize, want.ValueSize},
+		{"entries", have.MaxEntries, want.MaxEntries},
+		{"flags", have.Flags, want.Flags},
+	} {
+		if f.have != f.want {
+			return fmt.Errorf("%w: %s %d, this build needs %d", errLayout, f.what, f.have, f.want)
+		}
+	}
+	return nil
+}
+
+// load puts the object's programs through the verifier.
+func (o *object) load(run string) error {
+	takeWarnings()
+	if err := o.mod.BPFLoadObject(); err != nil {
+		return loadError("load object", o.name, rejected(run, o.name, err, takeWarnings()),
+			"report this with the kernel's version, or run a kernel that `kmesh-node check --verify` accepts")
+	}
+	return nil
+}
+
+func (o *object) close() {
+	if o != nil && o.mod != nil {
+		o.mod.Close()
+		o.mod = nil
+	}
+}

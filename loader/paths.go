@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// tree is the part of a bpffs that kmesh-node creates, adopts and removes; it
+// touches nothing outside of it.
+//
+//	<bpf-fs-path>/
+//	`-- kmesh_node/
+//	    `-- <mode>/
+//	        |-- meta          record: what this tree holds, and which build made it
+//	        |-- map/NAME      maps; those of one load of the programs beside them
+//	        |-- prog/NAME     programs
+//	        `-- link/NAME     attachments, each under its program's name
+//
+// NAME_<n> is a pin that an `up` has prepared and not yet put in NAME's place.
+// bpffs refuses dots in names.
+type tree struct{ fs, mode string }
+
+// dir is one of the three folders of pins.
+type dir string
+
+const (
+	mapDir  dir = "map"
+	progDir dir = "prog"
+	linkDir dir = "link"
+)
+
+var pinDirs = []dir{mapDir, progDir, linkDir}
+
+func (t tree) top() string                   { return filepath.Join(t.fs, "kmesh_node") }
+func (t tree) root() string                  { return filepath.Join(t.top(), t.mode) }
+func (t tree) meta() string                  { return filepath.Join(t.root(), "meta") }
+func (t tree) dir(d dir) string              { return filepath.Join(t.root(), string(d)) }
+func (t tree) pin(d dir, name string) string { return filepath.Join(t.dir(d), name) }
+
+// directories lists the tree's directories, parents first.
+func (t tree) directories() []string {
+	l := []string{t.top(), t.root()}
+	for _, d := range pinDirs {
+		l = append(l, t.dir(d))
+	}
+	return l
+}
+
+var stagedName = regexp.MustCompile(`^(.+)_([1-9][0-9]*)$`)
+
+// staged is the name of the n-th prepared pin for name.
+func staged(name string, n int) string { return name + "_" + strconv.Itoa(n) }
+
+// baseName returns the name that a pin called name is for, and whether it is a
+// prepared one. No program or map of ours ends in an underscore and a number.
+func baseName(name string) (string, bool) {
+	if m := stagedName.FindStringSubmatch(name); m != nil {
+		return m[1], true
+	}
+	return name, false
+}
+
+// storeLock is the C store's lock file for the km_meta map with that id.
+func storeLock(run string, id uint32) string {
+	return filepath.Join(run, "store-"+strconv.FormatUint(uint64(id), 10)+".lock")
+}
+
+// lockName turns a bpffs path into a file name that is one-to-one with it.
+func lockName(bpffs, what string) string {
+	r := strings.NewReplacer("%", "%25", "/", "%2F")
+	return strings.TrimPrefix(r.Replace(filepath.Clean(bpffs)), "%2F") + what
+}

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Status is what is loaded and attached, read from the kernel.
+type Status struct {
+	Mode       Mode     `json:"mode"`
+	Release    string   `json:"release"`
+	Build      string   `json:"build"`
+	Generation uint64   `json:"generation"`
+	Problems   []string `json:"problems,omitempty"` // what the next `up` would repair
+
+	ConnectRet Tracepoint `json:"connectRet"`
+	Settings   Effective  `json:"settings"`
+	Cgroup     string     `json:"cgroup"`
+	Enrolled   int        `json:"enrolled"`
+	Rare       Rare       `json:"rare"`
+
+	Programs []ProgramStatus `json:"programs"`
+	Links    []LinkStatus    `json:"links"`
+	Maps     []MapStatus     `json:"maps"`
+	// Memory is what the kernel accounts for the pinned maps, in bytes; the
+	// slabs that the store adds are not pinned and not in it.
+	Memory uint64 `json:"memory"`
+}
+
+// Tracepoint is how the result of connect() is learnt, and why so.
+type Tracepoint struct {
+	Variant string `json:"variant"`
+	Why     string `json:"why"`
+}
+
+// Effective are the settings that the kernel holds.
+type Effective struct {
+	Manage            string        `json:"manage"` // "enrolled" or "all"
+	ControlAddress    bool          `json:"controlAddress"`
+	OutlierDetection  bool          `json:"outlierDetection"`
+	OutlierFailures   uint32        `json:"outlierFailures"`
+	OutlierBackoff    time.Duration `json:"outlierBackoff"` // ns in JSON
+	OutlierBackoffMax time.Duration `json:"outlierBackoffMax"`
+}
+
+// ProgramStatus is one program. RunCount and RunTime (ns) only count while
+// kernel.bpf_stats_enabled is 1; Verified is 0 before Linux 5.16.
+type ProgramStatus struct {
+	Name     string `json:"name"`
+	ID       uint32 `json:"id"`
+	Tag      string `json:"tag"`
+	Hook     string `json:"hook"`
+	RunCount uint64 `json:"runCount"`
+	RunTime  uint64 `json:"runTimeNs"`
+	Verified uint32 `json:"verifiedInsns"`
+}
+
+// LinkStatus is one attachment. Alive is false once its target is gone.
+type LinkStatus struct {
+	Name    string `json:"name"`
+	ID      uint32 `json:"id"`
+	Type    string `json:"type"`
+	Target  string `json:"target"`
+	Program uint32 `json:"program"`
+	Alive   bool   `json:"alive"`
+}
+
+// MapStatus is one map; Memory is in bytes.
+type MapStatus struct {
+	Name    string `json:"name"`
+	ID      uint32 `json:"id"`
+	Type    string `json:"type"`
+	Entries uint32 `json:"maxEntries"`
+	Memory  uint64 `json:"memory"`
+}
+
+// Rare sums what should be rare over the CPUs.
+type Rare struct {
+	Restarts   uint64 `json:"restarts"`   // a chain began again: overtaken or preempted
+	Overtaken  uint64 `json:"overtaken"`  // gave up restarting: took the newest of each root
+	Uncounted  uint64 `json:"uncounted"`  // no room to count: no result, no load
+	AllEjected uint64 `json:"allEjected"` // every endpoint ejected: one used all the same
+}
+
+// GetStatus reads what is up where cfg says. Nothing there: an *exit.Error of
+// code NotUp.
+func GetStatus(cfg *Config) (*Status, error) {
+	if err := cfg.adsOnly("status"); err != nil {
+		return nil, err
+	}
+	t := cfg.tree()
+	rec, err := t.load()
+	if err != nil || rec.Build == "" {
+		if errors.Is(err, os.ErrPermission) {
+			return nil, errors.Join(capable(), err)
+		}
+		return nil, notUp("status", t)
+	}
+	s := &Status{Mode: cfg.Mode, Release: rec.Release, Build: rec.Build, Generation: rec.Generation, Cgroup: rec.Cgroup,
+		ConnectRet: Tracepoint{string(rec.Variant), rec.Why}}
+	if err := errors.Join(s.readMaps(t, rec), s.readPrograms(t, rec)); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Status) problem(format string, args ...any) {
+	s.Problems = append(s.Problems, fmt.Sprintf(format, args...))
+}
+
+// open opens a pin of the record's; -1 with a problem noted where it is lost.
+func (s *Status) open(t tree, d dir, name string, id uint32) (int, error) {
+	fd, err := pinGet(t.pin(d, name))
+	if err == nil {
+		return fd, nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return -1, fmt.Errorf("open %s: %w", t.pin(d, name), err)
+	}
+	s.problem("%s %s (id %d) has lost its pin", d, name, id)
+	return -1, nil
+}
+
+func (s *Status) readMaps(t tree, rec *record) error {
+	for _, m := range mapTable {
+		fd, err := s.open(t, mapDir, m.name, rec.Maps[m.name])
+		if err != nil {
+			return err
+		}
+		if fd < 0 {
+			continue
+		}
+		err = errors.Join(s.readMap(m.name, fd), unix.Close(fd))
+		if err != nil {
+			return fmt.Errorf("map %s: %w", m.name, err)
+		}
+	}
+	return nil
+}
+
+func (s *Status) readMap(name string, fd int) error {
+	info, err := mapInfoOf(fd)
+	if err != nil {
+		return err
+	}
+	mem, err := memlock(fd)
+	if err != nil {
+		return err
+	}
+	s.Maps = append(s.Maps, MapStatus{name, info.ID, mapTypeName(info.Type), info.MaxEntries, mem})
+	s.Memory += mem
+	switch name {
+	case "km_config":
+		s.Settings, err = effective(fd)
+	case "km_stats":
+		s.Rare, err = sumStats(fd)
+	case "km_netns":
+		var keys []uint64
+		keys, err = netnsKeys(fd)
+		s.Enrolled = len(keys)
+	}
+	return err
+}
+
+// memlock is what the kernel accounts for a map, in bytes.
+func memlock(fd int) (uint64, error) {
+	b, err := os.ReadFile("/proc/self/fdinfo/" + itoa(fd))
+	if err != nil {
+		return 0, err
+	}
+	for l := range strings.Lines(string(b)) {
+		if v, ok := strings.CutPrefix(l, "memlock:"); ok {
+			return strconv.ParseUint(strings.TrimSpace(v), 10, 64)
+		}
+	}
+	return 0, errors.New("its fdinfo has no memlock")
+}
+
+func (s *Status) readPrograms(t tree, rec *record) error {
+	ids := map[string]uint32{}
+	for _, r := range wanted(rec.Variant) {
+		fd, err := s.open(t, progDir, r.name, rec.Progs[r.name])
+		if err != nil {
+			return err
+		}
+		if fd >= 0 {
+			p, err := progInfoOf(fd)
+			if err = errors.Join(err, unix.Close(fd)); err != nil {
+				return fmt.Errorf("program %s: %w", r.name, err)
+			}
+			s.Programs = append(s.Programs, ProgramStatus{r.name, p.ID, fmt.Sprintf("%x", p.Tag), r.hook.String(), p.RunCount, p.RunTime, p.Verified})
+			ids[r.name] = p.ID
+		}
+		if r.hook.kind == byTailCall {
+			continue
+		}
+		if err := s.readLink(t, rec, r, ids[r.name]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Status) readLink(t tree, rec *record, r program, prog uint32) error {
+	fd, err := s.open(t, linkDir, r.name, rec.Links[r.name])
+	if err != nil || fd < 0 {
+		return err
+	}
+	info, err := linkInfoOf(fd)
+	if err = errors.Join(err, unix.Close(fd)); err != nil {
+		return fmt.Errorf("link %s: %w", r.name, err)
+	}
+	l := LinkStatus{Name: r.name, ID: info.ID, Type: linkTypeName(info.Type), Target: r.hook.target, Program: info.Prog, Alive: true}
+	if r.hook.kind == onCgroup {
+		l.Target = rec.Cgroup
+		l.Alive = info.Cgroup != 0
+		if !l.Alive {
+			s.problem("link %s: its cgroup is gone", r.name)
+		}
+	}
+	if info.Prog != prog && prog != 0 {
+		s.problem("link %s runs program %d, not %d", r.name, info.Prog, prog)
+	}
+	s.Links = append(s.Links, l)
+	return nil
+}
