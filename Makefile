@@ -130,7 +130,8 @@ down: ## take away all that `up` made
 clean: ## remove build/
 	$(Q)rm -rf $(B)
 
-go-env: $(STORE_A) ## print the environment of the Go commands: eval "$(make -s go-env)"
+go-env: ## print the environment of the Go commands: eval "$(make -s go-env)"
+	@$(MAKE) bpf c >&2
 	@printf "export %s='%s'\n" CGO_ENABLED 1 CC '$(CC)' CGO_CFLAGS '$(CGO_CFLAGS)' CGO_LDFLAGS '$(CGO_LDFLAGS)' \
 		GOTOOLCHAIN '$(GOTOOLCHAIN)' GOFLAGS "$(GOFLAGS_ALL)"
 
