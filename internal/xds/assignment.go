@@ -151,10 +151,10 @@ func (n *newAssignment) noteUnresolved() {
 		what = fmt.Sprintf("%s and %d more", first, count-1)
 	}
 	if count == total {
-		n.note("%s: kmesh-node resolves no names%s", what, passes)
+		n.note("%s: no TCP address, and kmesh-node resolves no names%s", what, passes)
 		return
 	}
-	n.note("%s: kmesh-node resolves no names: no connections go there", what)
+	n.note("%s: no TCP address: no connections go there", what)
 }
 
 func localityName(l *corev3.Locality) string {

@@ -213,7 +213,7 @@ func eachField(data []byte, do func(field) error) error {
 		f := field{offset: len(data) - len(rest)}
 		num, typ, n := protowire.ConsumeTag(rest)
 		if n < 0 {
-			return fmt.Errorf("byte %d: %w: %w", f.offset, errNotEnvelope, protowire.ParseError(n))
+			return fmt.Errorf("byte %d: %w: %s", f.offset, errNotEnvelope, tidy(protowire.ParseError(n)))
 		}
 		f.num, f.typ = num, typ
 		rest = rest[n:]
@@ -223,7 +223,7 @@ func eachField(data []byte, do func(field) error) error {
 			n = protowire.ConsumeFieldValue(num, typ, rest)
 		}
 		if n < 0 {
-			return fmt.Errorf("byte %d: %w: %w", f.offset, errNotEnvelope, protowire.ParseError(n))
+			return fmt.Errorf("byte %d: %w: %s", f.offset, errNotEnvelope, tidy(protowire.ParseError(n)))
 		}
 		rest = rest[n:]
 		f.offset = len(data) - len(rest) - len(f.bytes)

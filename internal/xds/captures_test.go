@@ -92,7 +92,7 @@ func TestCaptureSidecarFile(t *testing.T) {
 		"Cluster outbound|9080|v1|tcp-a.ns.svc.cluster.local: its endpoints expect Istio mutual TLS: kmesh-node sends plain text",
 		"Cluster outbound|9080||tcp-a.ns.svc.cluster.local: its endpoints expect Istio mutual TLS: kmesh-node sends plain text")
 	wantLines(t, r.Notes,
-		"Cluster outbound|7070||ext.example.com: endpoints: ext.example.com:7070: kmesh-node resolves no names: connections pass through",
+		"Cluster outbound|7070||ext.example.com: endpoints: ext.example.com:7070: no TCP address, and kmesh-node resolves no names: connections pass through",
 		"RouteConfiguration 80: virtual host http-c.ns.svc.cluster.local:80: first route depends on the request (prefix /v2, header end-user): connections pass through")
 	rc := s.route(t, "80")
 	if got := rc.GetVirtualHosts()[0].GetDomains(); !slices.Contains(got, "10.96.0.12") {

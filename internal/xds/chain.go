@@ -101,8 +101,29 @@ func (c *chains) convert(f *listenerv3.FilterChain, name string) (*listener.Filt
 		c.note("%s: filter %s depends on the TLS server name%s", name, sni, passes)
 		nameOnly(m)
 	}
+	if !c.said(before) && leadsNowhere(m) {
+		c.note("%s leads to no cluster%s", name, passes)
+	}
 	return m, nil
 }
+
+// said says whether a note since the one at from is about connections that pass.
+func (c *chains) said(from int) bool {
+	return slices.ContainsFunc(c.notes[from:], func(n string) bool { return strings.HasSuffix(n, passes) })
+}
+
+// leadsNowhere says whether a chain that can be chosen has no target.
+func leadsNowhere(m *listener.FilterChain) bool {
+	match := m.GetFilterChainMatch()
+	if neverKnown(match.GetTransportProtocol()) || len(match.GetServerNames()) > 0 {
+		return false
+	}
+	return !slices.ContainsFunc(m.GetFilters(), func(f *listener.Filter) bool { return f.GetConfigType() != nil })
+}
+
+// neverKnown says whether a transport protocol is one that connect cannot tell; what
+// is opened there counts as raw_buffer.
+func neverKnown(protocol string) bool { return protocol != "" && protocol != "raw_buffer" }
 
 // match converts f and returns what it asks for beyond what connect knows and the
 // store's message can say.
@@ -130,7 +151,7 @@ func (c *chains) match(m *listener.FilterChain, f *listenerv3.FilterChainMatch, 
 		m.FilterChainMatch = out
 	}
 	switch {
-	case out.TransportProtocol != "" && out.TransportProtocol != "raw_buffer":
+	case neverKnown(out.TransportProtocol):
 		c.note("%s asks for transport protocol %s, which is not known at connect: it is never chosen", name, clip(out.TransportProtocol))
 	case len(out.ServerNames) > 0:
 		c.note("%s asks for a server name, which is not known at connect: it is never chosen", name)

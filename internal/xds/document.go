@@ -37,6 +37,8 @@ type Document struct {
 	Resources []proto.Message
 	// Removed are names of resources of Kind that go away.
 	Removed []string
+	// Warnings are about what Parse left out.
+	Warnings []string
 }
 
 // typed describes one of Envoy's resource types.

@@ -9,13 +9,6 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
-
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
-	tcpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
-	"google.golang.org/protobuf/encoding/protojson"
-	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/reflect/protoregistry"
 )
 
 // response is the JSON form of either response; a member of the other one stays nil.
@@ -140,43 +133,15 @@ func (r *response) document(path string, data []byte) (Document, error) {
 		if err != nil {
 			return d, fmt.Errorf("resource %d: %w", i, err)
 		}
-		if err := envoyJSON.Unmarshal(raw, m); err != nil {
+		ignored, err := envoyJSON(raw, m)
+		if err != nil {
 			return d, fmt.Errorf("resource %d %s: %s", i, clip(h.Name), inFile(data, raw, tidy(err)))
+		}
+		if ignored != "" {
+			d.Warnings = append(d.Warnings, fmt.Sprintf("%s: resource %d %s: %s: it is ignored", path, i, clip(h.Name), inFile(data, raw, ignored)))
 		}
 	}
 	return d, d.end(r.removed)
-}
-
-// envoyJSON takes what binary input may hold as well: fields and extensions newer
-// than this build. "@type" of a resource itself is such a field.
-var envoyJSON = protojson.UnmarshalOptions{DiscardUnknown: true, Resolver: extensions{}}
-
-// extensions resolves the typed extensions that are looked into; any other becomes
-// an empty message, so that only its type URL stays.
-type extensions struct{}
-
-func (extensions) FindMessageByURL(url string) (protoreflect.MessageType, error) {
-	switch typeName(url) {
-	case tcpProxyType:
-		return (*tcpv3.TcpProxy)(nil).ProtoReflect().Type(), nil
-	case connectionManagerType:
-		return (*hcmv3.HttpConnectionManager)(nil).ProtoReflect().Type(), nil
-	case "":
-		return nil, protoregistry.NotFound
-	}
-	return (*corev3.AggregatedConfigSource)(nil).ProtoReflect().Type(), nil
-}
-
-func (extensions) FindMessageByName(protoreflect.FullName) (protoreflect.MessageType, error) {
-	return nil, protoregistry.NotFound
-}
-
-func (extensions) FindExtensionByName(protoreflect.FullName) (protoreflect.ExtensionType, error) {
-	return nil, protoregistry.NotFound
-}
-
-func (extensions) FindExtensionByNumber(protoreflect.FullName, protoreflect.FieldNumber) (protoreflect.ExtensionType, error) {
-	return nil, protoregistry.NotFound
 }
 
 // jsonError adds line and column to an error of encoding/json about data.

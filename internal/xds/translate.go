@@ -112,6 +112,7 @@ func newBatch(cur State, o Options) *batch {
 
 func (b *batch) document(d *Document) error {
 	b.seq++
+	b.res.Warnings = append(b.res.Warnings, d.Warnings...)
 	switch d.Kind {
 	case KindCluster, KindAssignment, KindListener, KindRoute, KindConfigDump:
 	default:
