@@ -30,7 +30,7 @@ run() {
 targets=$(grep -r -o --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' internal loader test | sed 's/func //' | sort)
 for target in $targets; do
 	dir_of=./$(dirname "${target%%:*}")
-	run "${target#*:}" "$go" test -run '^$' -fuzz "^${target#*:}\$" -fuzztime "$time" -parallel 2 "$dir_of"
+	run "${target#*:}" "$go" test -run '^$' -fuzz "^${target#*:}\$" -fuzztime "$time" -fuzzminimizetime 20x -parallel 2 "$dir_of"
 done
 
 mkdir -p "$dir/crash"
