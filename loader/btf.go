@@ -21,30 +21,67 @@ const (
 
 var errBadBTF = errors.New("not BTF as this build knows it")
 
+// btfHeader is struct btf_header: offsets count from its own end.
+type btfHeader struct {
+	Magic            uint16
+	Version, Flags   uint8
+	HdrLen           uint32
+	TypeOff, TypeLen uint32
+	StrOff, StrLen   uint32
+}
+
+func readHeader(r io.ReaderAt) (h btfHeader, err error) {
+	if err := binary.Read(io.NewSectionReader(r, 0, 24), binary.NativeEndian, &h); err != nil {
+		return h, fmt.Errorf("%w: %w", errBadBTF, err)
+	}
+	if h.Magic != btfMagic {
+		return h, errBadBTF
+	}
+	return h, nil
+}
+
+// section reads n bytes at off. sysfs gives a page for each read.
+func (h btfHeader) section(r io.ReaderAt, off, n uint32) ([]byte, error) {
+	if n > 1<<30 {
+		return nil, errBadBTF
+	}
+	b := make([]byte, n)
+	if _, err := r.ReadAt(b, int64(h.HdrLen)+int64(off)); err != nil {
+		return nil, fmt.Errorf("%w: %w", errBadBTF, err)
+	}
+	return b, nil
+}
+
 // btfHasTypedef says whether raw BTF declares a typedef of that name. libbpf
-// would index all of it for this one question.
-func btfHasTypedef(raw []byte, name string) (bool, error) {
-	if len(raw) < 24 {
-		return false, errBadBTF
+// would index all of it, 5 MB, for this one question: the name is looked for
+// among the strings first, and nearly always is not there.
+func btfHasTypedef(r io.ReaderAt, name string) (bool, error) {
+	h, err := readHeader(r)
+	if err != nil {
+		return false, err
 	}
-	bo := binary.NativeEndian
-	hdrLen, typeOff, typeLen := uint64(bo.Uint32(raw[4:])), uint64(bo.Uint32(raw[8:])), uint64(bo.Uint32(raw[12:]))
-	strOff, strLen := uint64(bo.Uint32(raw[16:])), uint64(bo.Uint32(raw[20:]))
-	end := uint64(len(raw))
-	if bo.Uint16(raw) != btfMagic || hdrLen+typeOff+typeLen > end || hdrLen+strOff+strLen > end {
-		return false, errBadBTF
+	strs, err := h.section(r, h.StrOff, h.StrLen)
+	if err != nil {
+		return false, err
 	}
-	types := raw[hdrLen+typeOff:][:typeLen]
-	strs := raw[hdrLen+strOff:][:strLen]
 	at := bytes.Index(strs, []byte("\x00"+name+"\x00"))
 	if at < 0 {
 		return false, nil
 	}
-	want := uint32(at) + 1
+	types, err := h.section(r, h.TypeOff, h.TypeLen)
+	if err != nil {
+		return false, err
+	}
+	return hasTypedef(types, uint32(at)+1)
+}
+
+// hasTypedef walks the types for a typedef whose name is at that offset.
+func hasTypedef(types []byte, name uint32) (bool, error) {
+	bo := binary.NativeEndian
 	for len(types) >= 12 {
-		nameOff, info := bo.Uint32(types), bo.Uint32(types[4:])
+		info := bo.Uint32(types[4:])
 		kind, vlen := info>>24&0x1f, int(info&0xffff)
-		if kind == btfKindTypedef && nameOff == want {
+		if kind == btfKindTypedef && bo.Uint32(types) == name {
 			return true, nil
 		}
 		extra, err := btfExtra(kind, vlen)
@@ -76,46 +113,12 @@ func btfExtra(kind uint32, vlen int) (int, error) {
 	return 0, fmt.Errorf("kind %d: %w", kind, errBadBTF)
 }
 
-// kernelHasTypedef asks the kernel's own BTF. The name is looked for in pieces
-// first: the whole is 5 MB, and nearly always does not hold it.
+// kernelHasTypedef asks the kernel's own BTF.
 func kernelHasTypedef(name string) (bool, error) {
 	f, err := os.Open(vmlinuxBTF)
 	if err != nil {
 		return false, err
 	}
-	found, err := contains(f, "\x00"+name+"\x00")
-	if err = errors.Join(err, f.Close()); err != nil || !found {
-		return false, err
-	}
-	raw, err := os.ReadFile(vmlinuxBTF)
-	if err != nil {
-		return false, err
-	}
-	return btfHasTypedef(raw, name)
-}
-
-// contains says whether s occurs in what r gives, and fails where r gives nothing.
-func contains(r io.Reader, s string) (bool, error) {
-	buf := make([]byte, 256<<10)
-	kept, total := 0, 0
-	for {
-		n, err := r.Read(buf[kept:])
-		total += n
-		if bytes.Contains(buf[:kept+n], []byte(s)) {
-			return true, nil
-		}
-		if errors.Is(err, io.EOF) {
-			if total == 0 {
-				return false, errBadBTF
-			}
-			return false, nil
-		}
-		if err != nil {
-			return false, err
-		}
-		// The string may lie across two pieces.
-		end := kept + n
-		kept = min(len(s)-1, end)
-		copy(buf, buf[end-kept:end])
-	}
+	found, err := btfHasTypedef(f, name)
+	return found, errors.Join(err, f.Close())
 }

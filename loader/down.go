@@ -177,12 +177,9 @@ func (d *downer) unmount(f filesystem, path string) {
 	if err != nil || !m.ours(f) {
 		return // not there, or another's
 	}
-	if f.name == bpffs.name {
-		entries, err := os.ReadDir(path)
-		if err != nil || len(entries) > 0 {
-			d.cfg.Log.Infof("%s holds others' pins: left mounted", path)
-			return
-		}
+	if f.name == bpffs.name && holdsPins(path) {
+		d.cfg.Log.Infof("%s holds others' pins: left mounted", path)
+		return
 	}
 	err = unix.Unmount(path, unix.UMOUNT_NOFOLLOW)
 	switch {
@@ -193,6 +190,13 @@ func (d *downer) unmount(f filesystem, path string) {
 	default:
 		d.errs = append(d.errs, &exit.Error{Code: exit.Unexpected, Step: "unmount", Object: path, Err: err})
 	}
+}
+
+// holdsPins says whether anything is pinned in a bpffs. A name with a dot is the
+// kernel's own: it puts iterators into each new one, and lets nobody else use dots.
+func holdsPins(path string) bool {
+	entries, err := os.ReadDir(path)
+	return err != nil || slices.ContainsFunc(entries, func(e os.DirEntry) bool { return !strings.Contains(e.Name(), ".") })
 }
 
 // runFiles removes the store's lock and the logs of rejected programs.

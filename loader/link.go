@@ -11,7 +11,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -86,16 +85,33 @@ func attachTracepoint(prog int, h hook) (int, error) {
 	return link, err
 }
 
-func tracepointID(target string) (int, error) {
-	var errs []error
-	for _, dir := range []string{"/sys/kernel/tracing", "/sys/kernel/debug/tracing"} {
-		b, err := os.ReadFile(dir + "/events/" + target + "/id")
-		if err == nil {
-			return strconv.Atoi(string(bytes.TrimSpace(b)))
-		}
-		errs = append(errs, err)
+// tracepointID reads the id from tracefs, through a mount that no path leads to:
+// nobody need have mounted it, and nothing of it is left.
+func tracepointID(target string) (id int, err error) {
+	const step = "open tracefs: %w"
+	fs, err := unix.Fsopen("tracefs", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return 0, fmt.Errorf(step, err)
 	}
-	return 0, fmt.Errorf("no tracepoint %s: %w", target, errors.Join(errs[0]))
+	defer func() { err = errors.Join(err, unix.Close(fs)) }()
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return 0, fmt.Errorf(step, err)
+	}
+	mount, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0)
+	if err != nil {
+		return 0, fmt.Errorf(step, err)
+	}
+	defer func() { err = errors.Join(err, unix.Close(mount)) }()
+	fd, err := unix.Openat(mount, "events/"+target+"/id", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, fmt.Errorf("find tracepoint %s: %w", target, err)
+	}
+	var b [32]byte
+	n, err := unix.Read(fd, b[:])
+	if err = errors.Join(err, unix.Close(fd)); err != nil {
+		return 0, fmt.Errorf("read id of tracepoint %s: %w", target, err)
+	}
+	return strconv.Atoi(string(bytes.TrimSpace(b[:n])))
 }
 
 // matches says whether a link is of the row's kind and on its target.
@@ -111,9 +127,9 @@ func (h hook) remedy(err error) string {
 	switch {
 	case h.kind == onCgroup && errors.Is(err, unix.EPERM):
 		return "another's program is attached there for itself alone (see: bpftool cgroup tree); detach it, or give --cgroup2-path another cgroup"
-	case h.kind == onTracepoint && errors.Is(err, os.ErrNotExist):
-		return "mount tracefs: mount -t tracefs none /sys/kernel/tracing; or use --connect-ret auto"
-	case h.kind == onTracepoint, h.kind == onRawTracepoint:
+	case h.kind == onTracepoint:
+		return "use --connect-ret auto"
+	case h.kind == onRawTracepoint, h.kind == onBtfTracepoint:
 		return "use --connect-ret off"
 	}
 	return ""

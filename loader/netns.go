@@ -18,7 +18,7 @@ import (
 // namespaceAt returns the cookie of the namespace at path, and whether it is
 // that of the host's first process.
 func namespaceAt(step, path string) (cookie uint64, host bool, err error) {
-	var ns, first unix.Stat_t
+	var ns unix.Stat_t
 	if err := unix.Stat(path, &ns); err != nil {
 		code := exit.Unexpected
 		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
@@ -26,11 +26,8 @@ func namespaceAt(step, path string) (cookie uint64, host bool, err error) {
 		}
 		return 0, false, &exit.Error{Code: code, Step: step, Object: path, Err: err, Remedy: "name a network namespace that is there"}
 	}
-	if err := unix.Stat("/proc/1/ns/net", &first); err != nil {
-		return 0, false, notReady(step, "/proc/1/ns/net", err, "run it where the host's first process is in sight")
-	}
-	cookie, err = cookieAt(path)
-	switch {
+	a := askInside(path)
+	switch err := a.err; {
 	case errors.Is(err, unix.ENOPROTOOPT):
 		return 0, false, notReady(step, path, errors.New("this kernel does not tell a namespace's cookie: Linux 5.14 does"),
 			"enrol from inside the pod, by the control address (up --control-address on)")
@@ -39,32 +36,59 @@ func namespaceAt(step, path string) (cookie uint64, host bool, err error) {
 	case err != nil:
 		return 0, false, &exit.Error{Code: exit.Unexpected, Step: step, Object: path, Err: err}
 	}
-	return cookie, ns.Dev == first.Dev && ns.Ino == first.Ino, nil
+	first, err := procNet("/proc/1")
+	if err != nil {
+		return 0, false, notReady(step, "/proc/1/net", err, "run it where the host's first process is in sight")
+	}
+	return a.cookie, a.net == first, nil
 }
 
-// cookieAt asks from inside of the namespace: a cookie is told of a socket only.
-func cookieAt(path string) (uint64, error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
+// procNet identifies the network namespace of a process or thread by the inode
+// of a file that each namespace has its own of. ns/net would name it directly, but
+// to look at that of the first process takes every capability that it has.
+func procNet(proc string) (uint64, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(proc+"/net/dev", &st); err != nil {
 		return 0, err
 	}
-	type answer struct {
-		cookie uint64
-		err    error
+	return st.Ino, nil
+}
+
+// inside is what was learnt of a namespace from inside of it.
+type inside struct {
+	cookie uint64
+	net    uint64 // as procNet
+	err    error
+}
+
+func cookieAt(path string) (uint64, error) {
+	a := askInside(path)
+	return a.cookie, a.err
+}
+
+// askInside asks from inside of the namespace: a cookie is told of a socket only.
+func askInside(path string) inside {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return inside{err: err}
 	}
-	ch := make(chan answer)
+	ch := make(chan inside)
 	go func() {
 		// Never unlocked: the thread ends with this goroutine, so no other
 		// code can run in the namespace by mistake.
 		runtime.LockOSThread()
-		var a answer
+		var a inside
 		if a.err = unix.Setns(fd, unix.CLONE_NEWNET); a.err == nil {
 			a.cookie, a.err = ownCookie()
+		}
+		if a.err == nil {
+			a.net, a.err = procNet("/proc/thread-self")
 		}
 		ch <- a
 	}()
 	a := <-ch
-	return a.cookie, errors.Join(a.err, unix.Close(fd))
+	a.err = errors.Join(a.err, unix.Close(fd))
+	return a
 }
 
 // ownCookie is the cookie of the calling thread's network namespace.

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/aquasecurity/libbpfgo"
 	"golang.org/x/sys/unix"
@@ -135,6 +136,10 @@ func sameLayout(have, want mapInfo) error {
 func (o *object) load(run string) error {
 	takeWarnings()
 	if err := o.mod.BPFLoadObject(); err != nil {
+		var e syscall.Errno
+		if errors.As(err, &e) {
+			err = e // without libbpfgo's words around it
+		}
 		return loadError("load object", o.name, rejected(run, o.name, err, takeWarnings()),
 			"report this with the kernel's version, or run a kernel that `kmesh-node check --verify` accepts")
 	}
