@@ -283,7 +283,8 @@ enum km_tail {
 	KM_TAIL_FILTER = 2,
 	KM_TAIL_ROUTE_CONFIG = 3,
 	KM_TAIL_CLUSTER = 4,
-	KM_TAILS = 5,
+	KM_TAIL_SEARCH = 5,
+	KM_TAILS = 6,
 };
 
 #define KM_ASSERT_SLOT(t) \

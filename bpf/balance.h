@@ -12,9 +12,10 @@
 #define TRIES 4
 /* All are ejected: the next choice is taken as it is. */
 #define ANY 255
-/* Endpoints tried in order by one run of the program, which then calls itself:
- * with the kernel's limit of 33 tail calls, more than 4096 in all. */
-#define SEARCH 160
+/* Slots of up to 8 endpoints that one run of search looks at before it calls
+ * itself. Within the kernel's limit of 33 tail calls that is 1600 endpoints that
+ * are ejected side by side; past it, one of them is taken. */
+#define SEARCH 8
 
 struct choice {
 	struct km_endpoint *endpoint;
@@ -22,15 +23,11 @@ struct choice {
 	__u32 index;
 };
 
-static __always_inline bool choose(struct choice *c, __u32 pick, __u32 index)
+static __always_inline bool choose(struct choice *c, __u32 handle, __u32 index)
 {
-	const struct km_entry *e = entry_at(pick, index);
-
-	if (!e)
-		return false;
 	c->index = index;
-	c->handle = e->arg;
-	c->endpoint = node(e->arg);
+	c->handle = handle;
+	c->endpoint = handle ? node(handle) : NULL;
 	return c->endpoint != NULL;
 }
 
@@ -55,20 +52,46 @@ static __always_inline bool choose_by_policy(struct choice *best, __u32 pick,
 					     const struct km_pick *p, __u32 lb, __u64 now)
 {
 	int rounds = lb == KM_LEAST_REQUEST && p->n > 1 ? 2 : 1;
+	__u64 random = 0;
 	struct choice c;
 
+	if (lb != KM_ROUND_ROBIN)
+		random = (__u64)bpf_get_prandom_u32() << 32 | bpf_get_prandom_u32();
 	best->endpoint = NULL;
 	for (int k = 0; k < 2 && k < rounds; k++) {
-		__u32 i = pick_index(pick, p, lb != KM_ROUND_ROBIN);
+		enum draw draw = lb == KM_ROUND_ROBIN ? IN_TURN : k ? SECOND_RANDOM : RANDOM;
+		__u32 i, handle = pick_entry(pick, p, draw, random, &i);
 
-		if (k && i == best->index && p->total == p->n) /* equal weights: two that differ */
-			i = i + 1 < p->n ? i + 1 : 0;
-		if (!choose(&c, pick, i))
+		if (!choose(&c, handle, i))
 			return false;
 		if (!k || less(&c, best, now))
 			*best = c;
 	}
 	return best->endpoint != NULL;
+}
+
+enum found { FOUND, NONE, OVERTAKEN };
+
+/* The first healthy endpoint in the slot'th slot of a choice. A cell that holds
+ * no entry counts as an endpoint that is ejected for ever. */
+static __always_inline bool choose_in_slot(struct choice *c, __u32 pick, __u32 slot, __u32 n,
+					   __u64 now)
+{
+	const struct km_entry *e = node(pick + slot);
+	__u32 i = slot * KM_CELLS8 - KM_PICK_CELL0;
+
+	if (!e)
+		return false;
+	_Pragma("clang loop unroll(full)")
+	for (__u32 k = 0; k < KM_CELLS8; k++, i++) { /* i wraps in the header's two cells */
+		__u64 unused = ~(((__s64)i - n) >> 63);
+
+		c->handle = e[k].arg;
+		c->endpoint = node(c->handle);
+		if (c->endpoint && (c->endpoint->ejected_until | unused) <= now)
+			return true;
+	}
+	return false;
 }
 
 #endif

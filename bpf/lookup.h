@@ -63,71 +63,111 @@ static __always_inline bool tree_at(const struct km_root *r, const struct state 
 	return true;
 }
 
-/* The same value, of which the verifier no longer knows the bounds. A search by
- * halves narrows them differently on every path, 2^13 of them; unknown, they
- * are one state a round and the rest is pruned. x: any value from a map. */
-static __always_inline __u32 forget(__u64 v, __u64 x)
+/* a < b in the top bit, without a branch: each would double the verifier's work. */
+static __always_inline __u64 below(__u64 a, __u64 b)
 {
-	asm volatile("%0 ^= %1\n\t%0 ^= %1" : "+r"(v) : "r"(x));
-	return v;
+	return (~a & b) | ((~a | b) & (a - b));
 }
 
 static __always_inline bool before(const struct km_range *r, __u64 hi, __u64 lo, __u32 port)
 {
-	if (r->hi != hi)
-		return r->hi < hi;
-	if (r->lo != lo)
-		return r->lo < lo;
-	return r->port <= port;
+	__u64 not_after = ~below(port, r->port);
+
+	not_after = below(r->lo, lo) | (~below(lo, r->lo) & not_after);
+	not_after = below(r->hi, hi) | (~below(hi, r->hi) & not_after);
+	return not_after >> 63;
 }
 
-static __always_inline const struct km_range *range_at(__u32 handle, __u32 i)
-{
-	const struct km_range *slot = node(handle + 1 + i / 2);
+/*
+ * Searches by halves, in a form that verifiers can follow: an index is never
+ * added to a pointer, only used as a key and compared. Otherwise its value would
+ * have to be tracked exactly, and that is 2^13 different searches.
+ */
 
-	return slot ? slot + (i & 1) : NULL;
+/* Zero, but the verifier does not know; x: any value that came from a map. */
+static __always_inline __u32 unknown_zero(__u64 x)
+{
+	__u64 v = 0;
+
+	asm volatile("%0 ^= %1\n\t%0 ^= %1" : "+r"(v) : "r"(x));
+	return v;
 }
 
 /* The target of the last range that begins at or before the address. */
 static __always_inline struct km_target range_find(__u32 handle, const struct km_addr *a)
 {
 	const struct km_ranges *head = node(handle);
-	struct km_target pass = { KM_T_PASS, 0 };
-	const struct km_range *r;
+	struct km_target t = { KM_T_PASS, 0 };
+	__u32 port, n, from;
 	__u64 hi, lo;
-	__u32 port, from = 0, to;
 
 	if (!head)
-		return pass;
-	to = head->n;
+		return t;
+	n = head->n;
+	from = unknown_zero(n);
 	hi = (__u64)bpf_ntohl(a->ip[0]) << 32 | bpf_ntohl(a->ip[1]);
 	lo = (__u64)bpf_ntohl(a->ip[2]) << 32 | bpf_ntohl(a->ip[3]);
 	port = bpf_ntohs(a->port);
-	for (int i = 0; i < 13; i++) { /* 2^13 > KM_MAX_RANGES */
-		__u32 mid;
+	for (__u32 step = 8192; step; step >>= 1) { /* > KM_MAX_RANGES */
+		/* Entry 0 begins at zero; the first round reads its target. */
+		__u32 probe = step == 8192 ? from : from + step;
+		const struct km_range *r;
 
-		from = forget(from, head->n);
-		to = forget(to, head->n);
-		if (to - from <= 1 || to > KM_MAX_RANGES)
-			break;
-		mid = (from + to) / 2;
-		r = range_at(handle, mid);
+		if (probe >= n)
+			continue;
+		r = node(handle + 1 + probe / 2);
 		if (!r)
-			return pass;
-		if (before(r, hi, lo, port))
-			from = mid;
-		else
-			to = mid;
+			break;
+		if (probe & 1) {
+			r++;
+			asm volatile("" : "+r"(r)); /* keep the branch */
+		}
+		if (before(r, hi, lo, port)) {
+			from = probe;
+			t = r->target;
+		}
 	}
-	r = range_at(handle, from);
-	return r && from < head->n ? r->target : pass;
+	return t;
 }
 
-static __always_inline const struct km_entry *entry_at(__u32 handle, __u32 i)
+static __always_inline struct km_entry entry_at(__u32 handle, __u32 i)
 {
 	const struct km_entry *slot = node(handle + (KM_PICK_CELL0 + i) / KM_CELLS8);
+	struct km_entry none = {};
 
-	return slot ? slot + ((KM_PICK_CELL0 + i) & (KM_CELLS8 - 1)) : NULL;
+	return slot ? slot[(KM_PICK_CELL0 + i) & (KM_CELLS8 - 1)] : none;
+}
+
+/* The first entry with cum > pos: first the slot, by its last cell, then the
+ * cell. Its arg; its index to *index. */
+static __always_inline __u32 entry_of(__u32 handle, __u32 n, __u32 pos, __u32 *index)
+{
+	__u32 slots = (KM_PICK_CELL0 + n + KM_CELLS8 - 1) / KM_CELLS8;
+	__u32 from = unknown_zero(n), i;
+	const struct km_entry *e;
+
+	for (__u32 step = KM_MAX_PICK / KM_CELLS8; step; step >>= 1) {
+		__u32 probe = from + step;
+
+		if (probe >= slots)
+			continue;
+		e = node(handle + probe - 1);
+		if (!e)
+			return 0;
+		if (e[KM_CELLS8 - 1].cum <= pos)
+			from = probe;
+	}
+	e = node(handle + from);
+	if (!e)
+		return 0;
+	i = from * KM_CELLS8 - KM_PICK_CELL0;
+	for (__u32 k = 0; k < KM_CELLS8; k++, i++) {
+		if (i >= n || e[k].cum <= pos) /* i wraps in the header's two cells */
+			continue;
+		*index = i;
+		return e[k].arg;
+	}
+	return 0;
 }
 
 /* Counts are per CPU, so each CPU's own sequence is exact; a task that is
@@ -140,51 +180,47 @@ static __always_inline __u64 next_count(__u32 counter)
 	return c ? c->count[counter & (KM_COUNTERS_PER_ELEM - 1)]++ : 0;
 }
 
-/* The index of one entry, by weight: in turn, or at random. */
-static __always_inline __u32 pick_index(__u32 handle, const struct km_pick *p, bool random)
+enum draw { IN_TURN, RANDOM, SECOND_RANDOM };
+
+/* The arg of one entry, by weight: in turn, or by the lower or the upper half
+ * of a random number. Of entries of equal weight the two halves give two that
+ * differ, where there are two. 0: none. */
+static __always_inline __u32 pick_entry(__u32 handle, const struct km_pick *p, enum draw draw,
+					__u64 random, __u32 *index)
 {
-	__u32 total = p->total, from = 0, to = p->n, pos;
+	__u32 total = p->total, n = p->n, pos = 0;
 
-	if (to <= 1 || total == 0)
-		return 0;
-	if (random)
-		pos = bpf_get_prandom_u32() % total;
-	else
-		pos = next_count(p->counter) % total * p->step % total;
-	if (total == to)
-		return pos;
-	for (int i = 0; i < 14; i++) { /* 2^14 == KM_MAX_PICK */
-		const struct km_entry *e;
-		__u32 mid;
-
-		from = forget(from, total);
-		to = forget(to, total);
-		if (from + 1 >= to)
-			break;
-		mid = (from + to - 1) / 2;
-		e = entry_at(handle, mid);
-		if (!e)
-			return 0;
-		if (e->cum > pos)
-			to = mid + 1;
+	*index = 0;
+	if (n > 1 && total > 1) {
+		if (draw == IN_TURN)
+			pos = next_count(p->counter) % total * p->step % total;
+		else if (draw == SECOND_RANDOM && total != n)
+			pos = (random >> 32) % total;
 		else
-			from = mid + 1;
+			pos = (__u32)random % total;
 	}
-	return from;
+	if (total != n)
+		return entry_of(handle, n, pos, index);
+	if (draw == SECOND_RANDOM && n > 1) {
+		pos += 1 + (random >> 32) % (n - 1);
+		if (pos >= n)
+			pos -= n;
+	}
+	*index = pos;
+	return entry_at(handle, pos).arg;
 }
 
 /* Turns a weighted choice of clusters into one cluster. */
 static __always_inline void choose_cluster(struct km_target *t)
 {
 	const struct km_pick *p;
-	const struct km_entry *e;
+	__u32 index;
 
 	if (t->kind != KM_T_WEIGHTED)
 		return;
 	p = node(t->arg);
-	e = p ? entry_at(t->arg, pick_index(t->arg, p, false)) : NULL;
-	t->kind = e ? KM_T_CLUSTER : KM_T_PASS;
-	t->arg = e ? e->arg : 0;
+	t->arg = p ? pick_entry(t->arg, p, IN_TURN, 0, &index) : 0;
+	t->kind = t->arg ? KM_T_CLUSTER : KM_T_PASS;
 }
 
 #endif

@@ -3,7 +3,7 @@
  * connect() of a managed pod, from the address that the application asked for to
  * the endpoint that the configuration names:
  *
- *   sockconn -> filter_chain -> filter -> (route_config) -> cluster
+ *   sockconn -> filter_chain -> filter -> (route_config) -> cluster (-> search)
  *
  * each a tail call, once for connect4 and once for connect6. Every way out but
  * the last leaves the connection alone: no configuration, or an error here,
@@ -250,77 +250,102 @@ static __always_inline int redirect(struct bpf_sock_addr *ctx, bool v6, struct c
 	return PASS;
 }
 
-/*
- * The first priority of the destination's own address family that has an
- * endpoint which is not ejected; with all of them ejected, one by policy all
- * the same. A healthy first choice is the end; for everything else the program
- * calls itself, which keeps each run short for the verifier.
- */
+/* The cluster's tree, and in it the choice of the priority that the state is at, of
+ * the destination's own address family. */
+struct group {
+	const struct km_cluster *cluster;
+	const struct km_pick *p;
+	__u32 pick; /* handle of p */
+	__u32 count; /* priorities */
+};
+
+static __always_inline enum found group(struct bpf_sock_addr *ctx, bool v6, const struct state *s,
+					struct group *g)
+{
+	struct km_root *root = bpf_map_lookup_elem(&km_cluster, &s->target.arg);
+	struct km_addr a;
+	__u32 tree, first;
+
+	if (!root)
+		return NONE;
+	if (!handle_at(root, s, &tree))
+		return OVERTAKEN;
+	g->cluster = node(tree);
+	if (!g->cluster || g->cluster->head.kind != KM_CLUSTER || g->cluster->passthrough)
+		return NONE;
+	destination(ctx, v6, &a);
+	first = is_ipv4(&a) ? 0 : g->cluster->n4;
+	g->count = is_ipv4(&a) ? g->cluster->n4 : g->cluster->n6;
+	if (s->group >= g->count)
+		return NONE;
+	g->pick = group_at(tree, first + s->group);
+	g->p = node(g->pick);
+	return g->p && g->p->n ? FOUND : NONE;
+}
+
+/* One endpoint by policy. One that is ejected is put back, TRIES times; then the
+ * search begins. */
 static __always_inline int cluster(struct bpf_sock_addr *ctx, bool v6)
 {
 	__u64 now = bpf_ktime_get_ns();
-	const struct km_cluster *cl;
-	const struct km_pick *p;
 	struct choice c = {};
-	struct km_root *root;
-	struct km_addr a;
+	struct group g = {};
+	enum found found;
 	struct state s;
-	__u32 tree, first, count, pick, i;
 
 	if (!state_open(&s))
 		return reopen(ctx, v6);
-	root = bpf_map_lookup_elem(&km_cluster, &s.target.arg);
-	if (!root)
+	found = group(ctx, v6, &s, &g);
+	if (found != FOUND)
+		return found == NONE ? PASS : restart(ctx, v6, &s);
+	if (!choose_by_policy(&c, g.pick, g.p, g.cluster->lb, now))
 		return PASS;
-	if (!handle_at(root, &s, &tree))
-		return restart(ctx, v6, &s);
-	cl = node(tree);
-	if (!cl || cl->head.kind != KM_CLUSTER || cl->passthrough)
-		return PASS;
-	destination(ctx, v6, &a);
-	first = is_ipv4(&a) ? 0 : cl->n4;
-	count = is_ipv4(&a) ? cl->n4 : cl->n6;
-	if (s.group >= count)
-		return PASS;
-	pick = group_at(tree, first + s.group);
-	p = node(pick);
-	if (!p || !p->n)
-		return PASS;
+	if (healthy(&c, now) || s.tries == ANY)
+		return redirect(ctx, v6, &c, g.cluster->lb, now);
+	s.slot = (KM_PICK_CELL0 + c.index) / KM_CELLS8;
+	s.searched = 0;
+	return next(ctx, v6, &s, g.p->n > 1 && ++s.tries < TRIES ? KM_TAIL_CLUSTER : KM_TAIL_SEARCH);
+}
 
-	if (s.tries < TRIES || s.tries == ANY) {
-		if (!choose_by_policy(&c, pick, p, cl->lb, now))
-			return PASS;
-		if (healthy(&c, now) || s.tries == ANY)
-			goto found;
-		s.first = c.index;
-		s.tries = p->n > 1 ? s.tries + 1 : TRIES;
-		s.searched = 0;
-		goto again;
-	}
-	i = s.first + s.searched;
-	for (int k = 0; k < SEARCH && s.searched < p->n; k++, i++, s.searched++) {
-		if (i >= p->n)
-			i -= p->n;
-		if (!choose(&c, pick, i))
-			return PASS;
-		if (healthy(&c, now))
-			goto found;
-	}
-	if (s.searched >= p->n) {
-		s.tries = 0;
-		if (++s.group == count) {
-			struct km_stats *st = stats();
+/* Where the first choices were ejected: the next endpoint in order that is not,
+ * then the next priority; with all of them ejected, one by policy all the same. */
+static __always_inline int search(struct bpf_sock_addr *ctx, bool v6)
+{
+	__u64 now = bpf_ktime_get_ns();
+	struct choice c = {};
+	struct group g = {};
+	struct km_stats *st;
+	enum found found;
+	struct state s;
+	__u32 slots;
 
-			if (st)
-				st->all_ejected++;
-			s.group = 0;
-			s.tries = ANY;
-		}
+	if (!state_open(&s))
+		return reopen(ctx, v6);
+	found = group(ctx, v6, &s, &g);
+	if (found != FOUND)
+		return found == NONE ? PASS : restart(ctx, v6, &s);
+	slots = (KM_PICK_CELL0 + g.p->n + KM_CELLS8 - 1) / KM_CELLS8;
+	_Pragma("clang loop unroll(full)")
+	for (__u32 k = 0; k < SEARCH; k++)
+		if (choose_in_slot(&c, g.pick, s.slot + k, g.p->n, now))
+			return redirect(ctx, v6, &c, g.cluster->lb, now);
+	s.slot += SEARCH;
+	s.searched += SEARCH;
+	if (s.slot >= slots) { /* once more from the start, to where it began */
+		s.searched -= s.slot - slots;
+		s.slot = 0;
 	}
-again:
+	if (s.searched < slots)
+		return next(ctx, v6, &s, KM_TAIL_SEARCH);
+	s.tries = 0;
+	if (++s.group == g.count) {
+		st = stats();
+		if (st)
+			st->all_ejected++;
+		s.group = 0;
+		s.tries = ANY;
+	}
 	return next(ctx, v6, &s, KM_TAIL_CLUSTER);
-found:
-	return redirect(ctx, v6, &c, cl->lb, now);
 }
 
 #define CONNECT(name, stage, section, v6)                                                          \
@@ -335,11 +360,13 @@ CONNECT(filter_chain4, filter_chain, "cgroup/connect4", false)
 CONNECT(filter4, filter, "cgroup/connect4", false)
 CONNECT(route_config4, route_config, "cgroup/connect4", false)
 CONNECT(cluster4, cluster, "cgroup/connect4", false)
+CONNECT(search4, search, "cgroup/connect4", false)
 CONNECT(sockconn6, sockconn, "cgroup/connect6", true)
 CONNECT(restart6, begin_again, "cgroup/connect6", true)
 CONNECT(filter_chain6, filter_chain, "cgroup/connect6", true)
 CONNECT(filter6, filter, "cgroup/connect6", true)
 CONNECT(route_config6, route_config, "cgroup/connect6", true)
 CONNECT(cluster6, cluster, "cgroup/connect6", true)
+CONNECT(search6, search, "cgroup/connect6", true)
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -18,8 +18,8 @@ struct state {
 	__u64 seal;
 	__u64 generation; /* that this connect goes by */
 	struct km_target target;
-	__u16 searched; /* cluster: entries of the group found ejected, in order */
-	__u16 first;	/* cluster: entry that the search in order began at */
+	__u16 slot;	/* cluster: of the group's choice, to be searched next */
+	__u16 searched; /* cluster: slots found ejected */
 	__u8 group;	/* cluster: priority that is being tried */
 	__u8 tries;	/* cluster: choices by policy so far */
 	__u8 restarts;
