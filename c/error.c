@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "error.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "deserial.h"
+
+/* Room for a name of KM_MAX_NAME bytes and what is wrong with it. */
+static __thread char message[2048];
+
+int error_set(int err, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(message, sizeof(message), format, args);
+	va_end(args);
+	return err;
+}
+
+int error_sys(int err, const char *format, ...)
+{
+	char text[128];
+	va_list args;
+	size_t used;
+
+	va_start(args, format);
+	vsnprintf(message, sizeof(message), format, args);
+	va_end(args);
+	used = strlen(message);
+	snprintf(message + used, sizeof(message) - used, ": %s",
+		 strerror_r(-err, text, sizeof(text)));
+	return err;
+}
+
+int error_prefix(int err, const char *format, ...)
+{
+	char old[sizeof(message)];
+	va_list args;
+	size_t used;
+
+	memcpy(old, message, sizeof(old));
+	va_start(args, format);
+	vsnprintf(message, sizeof(message), format, args);
+	va_end(args);
+	used = strlen(message);
+	snprintf(message + used, sizeof(message) - used, ": %s", old);
+	return err;
+}
+
+const char *deserial_error(void)
+{
+	return message;
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kmesh-net/kmesh-node/internal/config"
+)
+
+var (
+	// ErrNotFound says that the store holds no such resource.
+	ErrNotFound = config.ErrNotFound
+	// ErrNoSpace says that a limit was met; the message names it. Nothing has
+	// changed.
+	ErrNoSpace = errors.New("no space")
+	// ErrLocked says that another process kept the store's lock for too long.
+	ErrLocked = errors.New("locked")
+)
+
+// InvalidError says what is wrong with a resource, or with the hand-off in the
+// environment, and names it.
+type InvalidError struct {
+	Message string
+}
+
+func (e *InvalidError) Error() string { return e.Message }
+
+// callError is a failed call of the C store.
+type callError struct {
+	message string
+	is      error
+	errno   unix.Errno
+}
+
+func (e *callError) Error() string   { return e.message }
+func (e *callError) Unwrap() []error { return []error{e.is, e.errno} }
+
+func newError(rc int, message string) error {
+	errno := unix.Errno(-rc)
+	if message == "" {
+		message = errno.Error()
+	}
+	switch errno {
+	case unix.EINVAL, unix.E2BIG:
+		return &InvalidError{message}
+	case unix.ENOSPC:
+		return &callError{message, ErrNoSpace, errno}
+	case unix.ETIMEDOUT:
+		return &callError{message, ErrLocked, errno}
+	case unix.ENOENT:
+		return &callError{message, ErrNotFound, errno}
+	}
+	return fmt.Errorf("%s: %w", message, errno)
+}

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package store is the C store (c/deserial.h) for Go: resources in the maps that
+// the data plane reads, published batch by batch. There is one store in a process.
+package store
+
+/*
+#include <stdlib.h>
+#include "deserial.h"
+#include "cluster/cluster.pb-c.h"
+#include "listener/listener.pb-c.h"
+#include "route/route.pb-c.h"
+*/
+import "C"
+
+import (
+	"fmt"
+	"runtime"
+	"time"
+	"unsafe"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kmesh-net/kmesh-node/internal/config"
+	"github.com/kmesh-net/kmesh-node/proto/cluster"
+	"github.com/kmesh-net/kmesh-node/proto/listener"
+	"github.com/kmesh-net/kmesh-node/proto/route"
+)
+
+// Kind is a kind of resource.
+type Kind = config.Kind
+
+// The kinds of resources.
+const (
+	Listener = config.Listener
+	Cluster  = config.Cluster
+	Route    = config.Route
+)
+
+// Op is one change of a batch.
+type Op = config.Op
+
+// Store is the open store of this process. Its methods may be called from any
+// goroutine.
+type Store struct{}
+
+// Open opens the store on the maps that this process's environment names
+// (deserial_init). It is an error when it is open already.
+func Open() (*Store, error) {
+	if err := call(func() C.int { return C.deserial_init() }); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	return &Store{}, nil
+}
+
+// Close closes the store. Without persist everything in it is deleted first, and
+// an error of that is returned when the store has been closed all the same.
+func (s *Store) Close(persist bool) error {
+	if err := call(func() C.int { return C.deserial_uninit(C.bool(persist)) }); err != nil {
+		return fmt.Errorf("close store: %w", err)
+	}
+	return nil
+}
+
+// SetLockTimeout sets how long to wait for another process's publication. 5 s
+// unless set; less than a millisecond: not at all.
+func (s *Store) SetLockTimeout(d time.Duration) {
+	C.deserial_set_lock_timeout(C.uint(max(d, 0).Milliseconds()))
+}
+
+// Publish publishes all of ops or nothing. The last one of several for one key
+// wins; deleting what is not there, or putting what is there already, changes
+// nothing. Errors: ErrNoSpace, ErrLocked, *InvalidError.
+func (s *Store) Publish(ops []Op) error {
+	if len(ops) == 0 {
+		return nil
+	}
+	var wire []byte
+	ends := make([]int, len(ops))
+	for i, op := range ops {
+		var err error
+		if wire, err = appendWire(wire, op); err != nil {
+			return &InvalidError{err.Error()}
+		}
+		ends[i] = len(wire)
+	}
+
+	// In C's memory: what is passed to C must not point to Go's.
+	base := C.CBytes(append(wire, 0))
+	defer C.free(base)
+	array := (*C.struct_deserial_op)(C.calloc(C.size_t(len(ops)), C.sizeof_struct_deserial_op))
+	defer C.free(unsafe.Pointer(array))
+	start := 0
+	for i := range ops {
+		c := &unsafe.Slice(array, len(ops))[i]
+		c.op = C.DESERIAL_UPDATE
+		if ops[i].Delete {
+			c.op = C.DESERIAL_DELETE
+		}
+		c.descriptor = descriptor(config.KindOf(ops[i].Message))
+		c.wire = (*C.uint8_t)(unsafe.Add(base, start))
+		c.wire_len = C.size_t(ends[i] - start)
+		start = ends[i]
+	}
+	if err := call(func() C.int { return C.deserial_update_batch(array, C.size_t(len(ops))) }); err != nil {
+		return fmt.Errorf("publish: %w", err)
+	}
+	return nil
+}
+
+// appendWire appends the message of op in one and the same form each time, so
+// that the store sees when nothing changed.
+func appendWire(wire []byte, op Op) ([]byte, error) {
+	m := op.Message
+	if config.KindOf(m) == 0 {
+		return nil, fmt.Errorf("a Listener, Cluster or RouteConfiguration is stored, not %T", m)
+	}
+	if op.Delete {
+		m = keyMessage(m)
+	}
+	wire, err := proto.MarshalOptions{Deterministic: true}.MarshalAppend(wire, m)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: marshal: %w", config.KindOf(m), config.KeyOf(m), err)
+	}
+	return wire, nil
+}
+
+// keyMessage returns a message with m's key and nothing else.
+func keyMessage(m proto.Message) proto.Message {
+	switch m := m.(type) {
+	case *listener.Listener:
+		return &listener.Listener{Address: m.GetAddress()}
+	case *cluster.Cluster:
+		return &cluster.Cluster{Name: m.GetName()}
+	case *route.RouteConfiguration:
+		return &route.RouteConfiguration{Name: m.GetName()}
+	}
+	return m
+}
+
+// List restores every resource of a kind from the maps, sorted by key.
+func (s *Store) List(k Kind) ([]proto.Message, error) {
+	if descriptor(k) == nil {
+		return nil, fmt.Errorf("list: no kind %d", k)
+	}
+	var buf *C.uint8_t
+	var n C.size_t
+	err := call(func() C.int { return C.deserial_lookup_all_wire(descriptor(k), &buf, &n) })
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", k, err)
+	}
+	defer C.free(unsafe.Pointer(buf))
+
+	var l []proto.Message
+	for b := unsafe.Slice((*byte)(buf), n); len(b) > 0; {
+		size := *(*uint32)(unsafe.Pointer(&b[0]))
+		m, err := unmarshal(k, b[4:4+size])
+		if err != nil {
+			return nil, err
+		}
+		l = append(l, m)
+		b = b[4+size:]
+	}
+	sortByKey(l)
+	return l, nil
+}
+
+// Get restores one resource from the maps. Of key only what is its key counts.
+// ErrNotFound when it is not there.
+func (s *Store) Get(k Kind, key proto.Message) (proto.Message, error) {
+	if config.KindOf(key) != k || descriptor(k) == nil {
+		return nil, fmt.Errorf("get %s: %T is no key of one", k, key)
+	}
+	ckey, err := newKey(key)
+	if err != nil {
+		return nil, &InvalidError{fmt.Sprintf("%s: %v", k, err)}
+	}
+	defer ckey.free()
+
+	var buf *C.uint8_t
+	var n C.size_t
+	err = call(func() C.int { return C.deserial_lookup_wire(ckey.pointer, descriptor(k), &buf, &n) })
+	if err != nil {
+		return nil, fmt.Errorf("get: %w", err)
+	}
+	defer C.free(unsafe.Pointer(buf))
+	return unmarshal(k, unsafe.Slice((*byte)(buf), n))
+}
+
+func unmarshal(k Kind, wire []byte) (proto.Message, error) {
+	var m proto.Message
+	switch k {
+	case Listener:
+		m = &listener.Listener{}
+	case Cluster:
+		m = &cluster.Cluster{}
+	case Route:
+		m = &route.RouteConfiguration{}
+	}
+	// Unmarshal copies strings and bytes: wire is C's memory.
+	if err := (proto.UnmarshalOptions{}).Unmarshal(wire, m); err != nil {
+		return nil, fmt.Errorf("restore %s: %w", k, err)
+	}
+	return m, nil
+}
+
+func descriptor(k Kind) *C.ProtobufCMessageDescriptor {
+	switch k {
+	case Listener:
+		return &C.listener__listener__descriptor
+	case Cluster:
+		return &C.cluster__cluster__descriptor
+	case Route:
+		return &C.route__route_configuration__descriptor
+	}
+	return nil
+}
+
+// call runs one call of C and takes its message, which the C side keeps for each
+// thread.
+func call(f func() C.int) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	rc := f()
+	if rc == 0 {
+		return nil
+	}
+	return newError(int(rc), C.GoString(C.deserial_error()))
+}
