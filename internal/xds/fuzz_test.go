@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kmesh-net/kmesh-node/internal/config"
@@ -26,12 +27,26 @@ func seed(f *testing.F) {
 				f.Fatal(err)
 			}
 			f.Add(data)
+			if e, err := readEnvelope(data); err == nil {
+				for _, r := range e.resources[:min(3, len(e.resources))] {
+					f.Add(oneResource(r))
+				}
+			}
 		}
 	}
 	f.Add([]byte(ownService))
 	f.Add([]byte(sotw(typeListener, tcpListener("l", "10.0.0.1:80", "c"))))
 	f.Add([]byte(delta(typeCluster, "a b", edsCluster("c"))))
 	f.Add([]byte(`{"static_resources":{"listener_configs":[{"name":"l","address":{"port":20480,"ipv4":16777226}}]}}`))
+}
+
+// oneResource is a response of r alone: what is small is mutated to better effect.
+func oneResource(r wireAny) []byte {
+	a := protowire.AppendTag(nil, fieldAnyURL, protowire.BytesType)
+	a = protowire.AppendString(a, r.url)
+	a = protowire.AppendTag(a, fieldAnyValue, protowire.BytesType)
+	a = protowire.AppendBytes(a, r.value)
+	return protowire.AppendBytes(protowire.AppendTag(nil, fieldResources, protowire.BytesType), a)
 }
 
 // FuzzParse checks that any input is either refused as rejected configuration, or
