@@ -14,6 +14,14 @@
 /* Descriptors held at most while slabs go in. */
 #define GROW_AT_ONCE 16u
 
+/* With retired slots about, it is the pace that takes more, not the contents. */
+static uint64_t least(const struct store *s)
+{
+	const struct reclaim *r = &s->reclaim;
+
+	return r->now_slots || r->waiting_slots ? GROW_AT_ONCE : 1;
+}
+
 static int map_slab(struct store *s, int fd)
 {
 	void *base;
@@ -146,6 +154,8 @@ int slabs_grow(struct store *s, uint64_t slots)
 				 KM_SPARE_SLAB);
 	if (want < before / 2)
 		want = before / 2;
+	if (want < least(s))
+		want = least(s);
 	end = want > KM_SPARE_SLAB - before ? KM_SPARE_SLAB
 					    : before + (uint32_t)want;
 	while (s->slabs.n < end && !err) {
