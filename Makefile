@@ -56,7 +56,7 @@ export GOTOOLCHAIN ?= auto
 export CC
 GOFLAGS_ALL = -buildvcs=false -tags=netgo,osusergo -ldflags=-X=$(PKG)/internal/cli.native=$(DIGEST)
 GO_CMD = GOFLAGS="$(GOFLAGS_ALL)" $(GO)
-LDFLAGS = -s -w -linkmode external -extldflags "-static" -X=$(PKG)/internal/cli.native=$(DIGEST) \
+LDFLAGS = -s -w -linkmode external -extldflags=-static -X=$(PKG)/internal/cli.native=$(DIGEST) \
 	-X=$(PKG)/internal/cli.version=$$(sed -n 1p $(B)/version) -X=$(PKG)/internal/cli.commit=$$(sed -n 2p $(B)/version)
 
 .DELETE_ON_ERROR:
@@ -73,7 +73,7 @@ demo: $(B)/test/demo
 $(BIN): $(filter-out %_test.go,$(GO_SRC)) go.mod go.sum $(BPF) $(STORE_A) $(LIBBPF_A) $(B)/version
 	$(call say,GO,$@)
 	$(Q)rm -f $(filter-out $(BPF),$(wildcard $(B)/bpf/*.o))
-	$(Q)$(GO_CMD) build -trimpath -ldflags '$(LDFLAGS)' -o $@ .
+	$(Q)$(GO_CMD) build -trimpath -ldflags "$(LDFLAGS)" -o $@ .
 
 $(B)/version: FORCE
 	$(Q)mkdir -p $(B)
