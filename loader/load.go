@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -166,17 +167,18 @@ func (k *BpfKmesh) loadFresh() error {
 	}
 	k.hold(old)
 	for _, name := range objects(k.rows) {
-		begin := time.Now()
 		o, err := openObject(k.cfg.Objects, name, k.rows)
 		if err != nil {
 			return err
 		}
-		opened := time.Now()
 		k.objs = append(k.objs, o)
-		if err := k.loadObject(o); err != nil {
+	}
+	// The maps first: with them made, the rest shares nothing, and the verifier
+	// takes one thread for each object.
+	for _, l := range [][]*object{k.objs[:1], k.objs[1:]} {
+		if err := k.loadObjects(l); err != nil {
 			return err
 		}
-		k.log.Debugf("object %s: open %v, load %v", name, opened.Sub(begin), time.Since(opened))
 	}
 	if err := fault("pin"); err != nil {
 		return loadError("pin", k.t.root(), err, "")
@@ -189,7 +191,36 @@ func (k *BpfKmesh) loadFresh() error {
 	return k.fillTails()
 }
 
-func (k *BpfKmesh) loadObject(o *object) error {
+// loadObjects loads objects that share no map but those of k, all at once.
+func (k *BpfKmesh) loadObjects(l []*object) error {
+	errs := make([]error, len(l))
+	var wg sync.WaitGroup
+	for i, o := range l {
+		if errs[i] = k.share(o); errs[i] != nil {
+			break
+		}
+		wg.Go(func() {
+			begin := time.Now()
+			errs[i] = o.load(k.cfg.RunDir)
+			k.log.Debugf("object %s: loaded in %v", o.name, time.Since(begin))
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err // the first of the table: one remedy at a time
+		}
+	}
+	for _, o := range l {
+		if err := k.take(o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// share makes an object that is not loaded yet use the maps of k.
+func (k *BpfKmesh) share(o *object) error {
 	for _, name := range sorted(o.maps) {
 		fd, ok := k.fds[name]
 		if !ok {
@@ -199,9 +230,11 @@ func (k *BpfKmesh) loadObject(o *object) error {
 			return loadError("load object", o.name, err, "run: kmesh-node down, then up again")
 		}
 	}
-	if err := o.load(k.cfg.RunDir); err != nil {
-		return err
-	}
+	return nil
+}
+
+// take takes over the programs and the new maps of a loaded object.
+func (k *BpfKmesh) take(o *object) error {
 	for name, p := range o.progs {
 		k.progs[name] = p.FileDescriptor()
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
 
@@ -24,6 +25,8 @@ type object struct {
 
 // openObject reads NAME.bpf.o for the given rows: its other programs stay unloaded.
 func openObject(src fs.FS, name string, rows []program) (*object, error) {
+	runtime.LockOSThread() // libbpf's warnings are kept by thread
+	defer runtime.UnlockOSThread()
 	file := name + ".bpf.o"
 	data, err := fs.ReadFile(src, file)
 	if err != nil {
@@ -134,6 +137,8 @@ func sameLayout(have, want mapInfo) error {
 
 // load puts the object's programs through the verifier.
 func (o *object) load(run string) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	takeWarnings()
 	if err := o.mod.BPFLoadObject(); err != nil {
 		var e syscall.Errno

@@ -7,6 +7,8 @@ package loader
 */
 import "C"
 
+import "slices"
+
 // hookKind is how a program comes to run.
 type hookKind int
 
@@ -63,21 +65,21 @@ var programs = []program{
 		hook: hook{kind: onTracepoint, attachType: perfEvent, target: "syscalls/sys_exit_connect"}},
 	{object: "sockops", name: "sock_ops", hook: hook{kind: onCgroup, attachType: cgroupSockOps}},
 
-	{object: "sockconn", name: "restart4", tail: &tail{"km_tail4", C.KM_TAIL_RESTART}},
-	{object: "sockconn", name: "filter_chain4", tail: &tail{"km_tail4", C.KM_TAIL_FILTER_CHAIN}},
-	{object: "sockconn", name: "filter4", tail: &tail{"km_tail4", C.KM_TAIL_FILTER}},
-	{object: "sockconn", name: "route_config4", tail: &tail{"km_tail4", C.KM_TAIL_ROUTE_CONFIG}},
-	{object: "sockconn", name: "cluster4", tail: &tail{"km_tail4", C.KM_TAIL_CLUSTER}},
-	{object: "sockconn", name: "search4", tail: &tail{"km_tail4", C.KM_TAIL_SEARCH}},
-	{object: "sockconn", name: "restart6", tail: &tail{"km_tail6", C.KM_TAIL_RESTART}},
-	{object: "sockconn", name: "filter_chain6", tail: &tail{"km_tail6", C.KM_TAIL_FILTER_CHAIN}},
-	{object: "sockconn", name: "filter6", tail: &tail{"km_tail6", C.KM_TAIL_FILTER}},
-	{object: "sockconn", name: "route_config6", tail: &tail{"km_tail6", C.KM_TAIL_ROUTE_CONFIG}},
-	{object: "sockconn", name: "cluster6", tail: &tail{"km_tail6", C.KM_TAIL_CLUSTER}},
-	{object: "sockconn", name: "search6", tail: &tail{"km_tail6", C.KM_TAIL_SEARCH}},
-	{object: "sockconn", name: "sockconn4",
+	{object: "sockconn4", name: "restart4", tail: &tail{"km_tail4", C.KM_TAIL_RESTART}},
+	{object: "sockconn4", name: "filter_chain4", tail: &tail{"km_tail4", C.KM_TAIL_FILTER_CHAIN}},
+	{object: "sockconn4", name: "filter4", tail: &tail{"km_tail4", C.KM_TAIL_FILTER}},
+	{object: "sockconn4", name: "route_config4", tail: &tail{"km_tail4", C.KM_TAIL_ROUTE_CONFIG}},
+	{object: "sockconn4", name: "cluster4", tail: &tail{"km_tail4", C.KM_TAIL_CLUSTER}},
+	{object: "sockconn4", name: "search4", tail: &tail{"km_tail4", C.KM_TAIL_SEARCH}},
+	{object: "sockconn6", name: "restart6", tail: &tail{"km_tail6", C.KM_TAIL_RESTART}},
+	{object: "sockconn6", name: "filter_chain6", tail: &tail{"km_tail6", C.KM_TAIL_FILTER_CHAIN}},
+	{object: "sockconn6", name: "filter6", tail: &tail{"km_tail6", C.KM_TAIL_FILTER}},
+	{object: "sockconn6", name: "route_config6", tail: &tail{"km_tail6", C.KM_TAIL_ROUTE_CONFIG}},
+	{object: "sockconn6", name: "cluster6", tail: &tail{"km_tail6", C.KM_TAIL_CLUSTER}},
+	{object: "sockconn6", name: "search6", tail: &tail{"km_tail6", C.KM_TAIL_SEARCH}},
+	{object: "sockconn4", name: "sockconn4",
 		hook: hook{kind: onCgroup, attachType: cgroupConnect4}},
-	{object: "sockconn", name: "sockconn6",
+	{object: "sockconn6", name: "sockconn6",
 		hook: hook{kind: onCgroup, attachType: cgroupConnect6}},
 }
 
@@ -92,13 +94,15 @@ func wanted(v variant) []program {
 	return l
 }
 
-// objects lists the objects of rows, each once and in their order.
+// mapsObject holds every map that outlives a load, and no program.
+const mapsObject = "maps"
+
+// objects lists the objects that rows need, each once: the maps, then those of
+// programs in their order.
 func objects(rows []program) []string {
-	var l []string
-	seen := map[string]bool{}
+	l := []string{mapsObject}
 	for _, p := range rows {
-		if !seen[p.object] {
-			seen[p.object] = true
+		if !slices.Contains(l, p.object) {
 			l = append(l, p.object)
 		}
 	}

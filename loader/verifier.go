@@ -3,16 +3,15 @@
 package loader
 
 /*
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <bpf/libbpf.h>
 
-static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static char *warnings;
-static size_t length;
+// Objects are loaded side by side, each on a thread of its own.
+static __thread char *warnings;
+static __thread size_t length;
 
 // libbpf tells of every relocation at debug level; formatting that and crossing
 // into Go for it would take longer than the load. What is kept is what it warns
@@ -30,13 +29,11 @@ static int keep_warnings(enum libbpf_print_level level, const char *format, va_l
 	va_end(again);
 	if (n <= 0)
 		return n;
-	pthread_mutex_lock(&mutex);
 	more = realloc(warnings, length + n + 1);
 	if (more) {
 		warnings = more;
 		length += vsnprintf(warnings + length, n + 1, format, args);
 	}
-	pthread_mutex_unlock(&mutex);
 	return n;
 }
 
@@ -63,12 +60,10 @@ static char *take_warnings(size_t *n)
 {
 	char *w;
 
-	pthread_mutex_lock(&mutex);
 	w = warnings;
 	*n = length;
 	warnings = NULL;
 	length = 0;
-	pthread_mutex_unlock(&mutex);
 	return w;
 }
 */
@@ -120,7 +115,8 @@ func init() {
 	}})
 }
 
-// takeWarnings returns what libbpf has warned of since the last call.
+// takeWarnings returns what libbpf has warned of on this thread since the last
+// call. The caller has locked its goroutine to the thread.
 func takeWarnings() string {
 	var n C.size_t
 	w := C.take_warnings(&n)

@@ -1,14 +1,19 @@
-// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * connect() of a managed pod, from the address that the application asked for to
  * the endpoint that the configuration names:
  *
  *   sockconn -> filter_chain -> filter -> (route_config) -> cluster (-> search)
  *
- * each a tail call, once for connect4 and once for connect6. Every way out but
- * the last leaves the connection alone: no configuration, or an error here,
- * lets it go where the application asked.
+ * each a tail call. Every way out but the last leaves the connection alone: no
+ * configuration, or an error here, lets it go where the application asked.
+ * sockconn4.bpf.c and sockconn6.bpf.c make programs of it, each with its own TAILS:
+ * kernels from 2025 on refuse an array that two attach types share. V6 says
+ * which one this is.
  */
+#ifndef KMESH_SOCKCONN_H
+#define KMESH_SOCKCONN_H
+
 #include <linux/bpf.h>
 #include <linux/in.h>
 #include <stdbool.h>
@@ -24,50 +29,45 @@
 #define PASS 1
 #define DENY 0 /* EPERM: the answer of the control address */
 
-/* One array for each attach type: kernels from 2025 on refuse a shared one. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
 	__uint(max_entries, KM_TAILS);
 	__type(key, __u32);
 	__type(value, __u32);
-} km_tail4 SEC(".maps"), km_tail6 SEC(".maps");
+} TAILS SEC(".maps");
 
-static __always_inline int next(struct bpf_sock_addr *ctx, bool v6, struct state *s,
+static __always_inline int next(struct bpf_sock_addr *ctx, struct state *s,
 				enum km_tail to)
 {
-	if (state_save(s)) {
-		if (v6)
-			bpf_tail_call(ctx, &km_tail6, to);
-		else
-			bpf_tail_call(ctx, &km_tail4, to);
-	}
+	if (state_save(s))
+		bpf_tail_call(ctx, &TAILS, to);
 	return PASS;
 }
 
-static __always_inline int restart(struct bpf_sock_addr *ctx, bool v6, struct state *s)
+static __always_inline int restart(struct bpf_sock_addr *ctx, struct state *s)
 {
 	struct km_stats *st = stats();
 
 	if (st)
 		st->restarts++;
 	s->restarts++;
-	return next(ctx, v6, s, KM_TAIL_RESTART);
+	return next(ctx, s, KM_TAIL_RESTART);
 }
 
 /* A state that does not open was overwritten: begin again, with a new one. */
-static __always_inline int reopen(struct bpf_sock_addr *ctx, bool v6)
+static __always_inline int reopen(struct bpf_sock_addr *ctx)
 {
 	struct state s = {};
 
-	return restart(ctx, v6, &s);
+	return restart(ctx, &s);
 }
 
-static __always_inline void destination(struct bpf_sock_addr *ctx, bool v6, struct km_addr *a)
+static __always_inline void destination(struct bpf_sock_addr *ctx, struct km_addr *a)
 {
-	a->ip[0] = v6 ? ctx->user_ip6[0] : 0;
-	a->ip[1] = v6 ? ctx->user_ip6[1] : 0;
-	a->ip[2] = v6 ? ctx->user_ip6[2] : bpf_htonl(0xffff);
-	a->ip[3] = v6 ? ctx->user_ip6[3] : ctx->user_ip4;
+	a->ip[0] = V6 ? ctx->user_ip6[0] : 0;
+	a->ip[1] = V6 ? ctx->user_ip6[1] : 0;
+	a->ip[2] = V6 ? ctx->user_ip6[2] : bpf_htonl(0xffff);
+	a->ip[3] = V6 ? ctx->user_ip6[3] : ctx->user_ip4;
 	a->port = (__be16)ctx->user_port;
 	a->protocol = 0;
 }
@@ -100,7 +100,7 @@ static __always_inline bool listener_at(const struct km_addr *a, const struct st
 }
 
 /* Finds the listener and enters the chain, at the generation of this moment. */
-static __always_inline int begin(struct bpf_sock_addr *ctx, bool v6, struct km_addr *a,
+static __always_inline int begin(struct bpf_sock_addr *ctx, struct km_addr *a,
 				 struct state *s)
 {
 	struct km_listener *l = NULL;
@@ -119,21 +119,21 @@ static __always_inline int begin(struct bpf_sock_addr *ctx, bool v6, struct km_a
 
 	s->generation = *(volatile __u64 *)&meta->generation;
 	if (ports->exact & bit && !listener_at(a, s, &l))
-		return restart(ctx, v6, s);
+		return restart(ctx, s);
 	if (!l && ports->wildcard & bit) {
 		if (!is_ipv4(a))
 			a->ip[0] = a->ip[1] = a->ip[2] = 0;
 		a->ip[3] = 0;
 		if (!listener_at(a, s, &l))
-			return restart(ctx, v6, s);
+			return restart(ctx, s);
 	}
 	if (!l || l->target.kind == KM_T_PASS)
 		return PASS;
 	s->target = l->target;
-	return next(ctx, v6, s, KM_TAIL_FILTER_CHAIN);
+	return next(ctx, s, KM_TAIL_FILTER_CHAIN);
 }
 
-static __always_inline int sockconn(struct bpf_sock_addr *ctx, bool v6)
+static __always_inline int sockconn(struct bpf_sock_addr *ctx)
 {
 	struct state s = {};
 	struct km_addr a;
@@ -142,57 +142,57 @@ static __always_inline int sockconn(struct bpf_sock_addr *ctx, bool v6)
 	if (ctx->protocol != IPPROTO_TCP)
 		return PASS;
 	netns = bpf_get_netns_cookie(ctx);
-	destination(ctx, v6, &a);
+	destination(ctx, &a);
 	if (is_control(&a) && control(ctx, netns))
 		return DENY;
 	if (!managed(ctx, netns))
 		return PASS;
-	return begin(ctx, v6, &a, &s);
+	return begin(ctx, &a, &s);
 }
 
-static __always_inline int begin_again(struct bpf_sock_addr *ctx, bool v6)
+static __always_inline int begin_again(struct bpf_sock_addr *ctx)
 {
 	struct state s;
 	struct km_addr a;
 
 	if (!state_open(&s))
-		return PASS; /* twice in a row within nanoseconds: not worth a loop */
-	destination(ctx, v6, &a);
-	return begin(ctx, v6, &a, &s);
+		s = (struct state){};
+	destination(ctx, &a);
+	return begin(ctx, &a, &s);
 }
 
-static __always_inline int filter_chain(struct bpf_sock_addr *ctx, bool v6)
+static __always_inline int filter_chain(struct bpf_sock_addr *ctx)
 {
 	struct state s;
 	struct km_addr a;
 
 	if (!state_open(&s))
-		return reopen(ctx, v6);
+		return reopen(ctx);
 	if (s.target.kind == KM_T_RANGES) {
-		destination(ctx, v6, &a);
+		destination(ctx, &a);
 		s.target = range_find(s.target.arg, &a);
 	}
-	return next(ctx, v6, &s, KM_TAIL_FILTER);
+	return next(ctx, &s, KM_TAIL_FILTER);
 }
 
-static __always_inline int filter(struct bpf_sock_addr *ctx, bool v6)
+static __always_inline int filter(struct bpf_sock_addr *ctx)
 {
 	struct state s;
 
 	if (!state_open(&s))
-		return reopen(ctx, v6);
+		return reopen(ctx);
 	choose_cluster(&s.target);
 	switch (s.target.kind) {
 	case KM_T_CLUSTER:
-		return next(ctx, v6, &s, KM_TAIL_CLUSTER);
+		return next(ctx, &s, KM_TAIL_CLUSTER);
 	case KM_T_ROUTE:
 	case KM_T_RANGES: /* virtual hosts that the filter itself brought */
-		return next(ctx, v6, &s, KM_TAIL_ROUTE_CONFIG);
+		return next(ctx, &s, KM_TAIL_ROUTE_CONFIG);
 	}
 	return PASS;
 }
 
-static __always_inline int route_config(struct bpf_sock_addr *ctx, bool v6)
+static __always_inline int route_config(struct bpf_sock_addr *ctx)
 {
 	struct km_root *root;
 	struct km_route *route;
@@ -200,25 +200,25 @@ static __always_inline int route_config(struct bpf_sock_addr *ctx, bool v6)
 	struct km_addr a;
 
 	if (!state_open(&s))
-		return reopen(ctx, v6);
+		return reopen(ctx);
 	if (s.target.kind == KM_T_ROUTE) {
 		root = bpf_map_lookup_elem(&km_route, &s.target.arg);
 		if (!root)
 			return PASS;
 		if (!tree_at(root, &s, (void **)&route))
-			return restart(ctx, v6, &s);
+			return restart(ctx, &s);
 		if (!route || route->head.kind != KM_ROUTE)
 			return PASS;
 		s.target = route->target;
 	}
 	if (s.target.kind == KM_T_RANGES) {
-		destination(ctx, v6, &a);
+		destination(ctx, &a);
 		s.target = range_find(s.target.arg, &a);
 	}
 	choose_cluster(&s.target);
 	if (s.target.kind != KM_T_CLUSTER)
 		return PASS;
-	return next(ctx, v6, &s, KM_TAIL_CLUSTER);
+	return next(ctx, &s, KM_TAIL_CLUSTER);
 }
 
 static __always_inline __u32 group_at(__u32 cluster, __u32 i)
@@ -228,7 +228,7 @@ static __always_inline __u32 group_at(__u32 cluster, __u32 i)
 	return slot ? slot[(KM_CLUSTER_CELL0 + i) & (KM_CELLS4 - 1)] : 0;
 }
 
-static __always_inline int redirect(struct bpf_sock_addr *ctx, bool v6, struct choice *c,
+static __always_inline int redirect(struct bpf_sock_addr *ctx, struct choice *c,
 				    __u32 lb, __u64 now)
 {
 	struct km_endpoint *e = c->endpoint;
@@ -238,7 +238,7 @@ static __always_inline int redirect(struct bpf_sock_addr *ctx, bool v6, struct c
 	conn_put(bpf_get_socket_cookie(ctx), c->handle, e->id, now, flags);
 	if (cfg && cfg->per_thread)
 		conn_put(bpf_get_current_pid_tgid() | KM_CONN_THREAD, c->handle, e->id, now, 0);
-	if (v6) {
+	if (V6) {
 		ctx->user_ip6[0] = e->ip[0];
 		ctx->user_ip6[1] = e->ip[1];
 		ctx->user_ip6[2] = e->ip[2];
@@ -259,7 +259,7 @@ struct group {
 	__u32 count; /* priorities */
 };
 
-static __always_inline enum found group(struct bpf_sock_addr *ctx, bool v6, const struct state *s,
+static __always_inline enum found group(struct bpf_sock_addr *ctx, const struct state *s,
 					struct group *g)
 {
 	struct km_root *root = bpf_map_lookup_elem(&km_cluster, &s->target.arg);
@@ -273,7 +273,7 @@ static __always_inline enum found group(struct bpf_sock_addr *ctx, bool v6, cons
 	g->cluster = node(tree);
 	if (!g->cluster || g->cluster->head.kind != KM_CLUSTER || g->cluster->passthrough)
 		return NONE;
-	destination(ctx, v6, &a);
+	destination(ctx, &a);
 	first = is_ipv4(&a) ? 0 : g->cluster->n4;
 	g->count = is_ipv4(&a) ? g->cluster->n4 : g->cluster->n6;
 	if (s->group >= g->count)
@@ -285,7 +285,7 @@ static __always_inline enum found group(struct bpf_sock_addr *ctx, bool v6, cons
 
 /* One endpoint by policy. One that is ejected is put back, TRIES times; then the
  * search begins. */
-static __always_inline int cluster(struct bpf_sock_addr *ctx, bool v6)
+static __always_inline int cluster(struct bpf_sock_addr *ctx)
 {
 	__u64 now = bpf_ktime_get_ns();
 	struct choice c = {};
@@ -294,22 +294,22 @@ static __always_inline int cluster(struct bpf_sock_addr *ctx, bool v6)
 	struct state s;
 
 	if (!state_open(&s))
-		return reopen(ctx, v6);
-	found = group(ctx, v6, &s, &g);
+		return reopen(ctx);
+	found = group(ctx, &s, &g);
 	if (found != FOUND)
-		return found == NONE ? PASS : restart(ctx, v6, &s);
+		return found == NONE ? PASS : restart(ctx, &s);
 	if (!choose_by_policy(&c, g.pick, g.p, g.cluster->lb, now))
 		return PASS;
 	if (healthy(&c, now) || s.tries == ANY)
-		return redirect(ctx, v6, &c, g.cluster->lb, now);
+		return redirect(ctx, &c, g.cluster->lb, now);
 	s.slot = (KM_PICK_CELL0 + c.index) / KM_CELLS8;
 	s.searched = 0;
-	return next(ctx, v6, &s, g.p->n > 1 && ++s.tries < TRIES ? KM_TAIL_CLUSTER : KM_TAIL_SEARCH);
+	return next(ctx, &s, g.p->n > 1 && ++s.tries < TRIES ? KM_TAIL_CLUSTER : KM_TAIL_SEARCH);
 }
 
 /* Where the first choices were ejected: the next endpoint in order that is not,
  * then the next priority; with all of them ejected, one by policy all the same. */
-static __always_inline int search(struct bpf_sock_addr *ctx, bool v6)
+static __always_inline int search(struct bpf_sock_addr *ctx)
 {
 	__u64 now = bpf_ktime_get_ns();
 	struct choice c = {};
@@ -320,15 +320,15 @@ static __always_inline int search(struct bpf_sock_addr *ctx, bool v6)
 	__u32 slots;
 
 	if (!state_open(&s))
-		return reopen(ctx, v6);
-	found = group(ctx, v6, &s, &g);
+		return reopen(ctx);
+	found = group(ctx, &s, &g);
 	if (found != FOUND)
-		return found == NONE ? PASS : restart(ctx, v6, &s);
+		return found == NONE ? PASS : restart(ctx, &s);
 	slots = (KM_PICK_CELL0 + g.p->n + KM_CELLS8 - 1) / KM_CELLS8;
 	_Pragma("clang loop unroll(full)")
 	for (__u32 k = 0; k < SEARCH; k++)
 		if (choose_in_slot(&c, g.pick, s.slot + k, g.p->n, now))
-			return redirect(ctx, v6, &c, g.cluster->lb, now);
+			return redirect(ctx, &c, g.cluster->lb, now);
 	s.slot += SEARCH;
 	s.searched += SEARCH;
 	if (s.slot >= slots) { /* once more from the start, to where it began */
@@ -336,7 +336,7 @@ static __always_inline int search(struct bpf_sock_addr *ctx, bool v6)
 		s.slot = 0;
 	}
 	if (s.searched < slots)
-		return next(ctx, v6, &s, KM_TAIL_SEARCH);
+		return next(ctx, &s, KM_TAIL_SEARCH);
 	s.tries = 0;
 	if (++s.group == g.count) {
 		st = stats();
@@ -345,28 +345,15 @@ static __always_inline int search(struct bpf_sock_addr *ctx, bool v6)
 		s.group = 0;
 		s.tries = ANY;
 	}
-	return next(ctx, v6, &s, KM_TAIL_CLUSTER);
+	return next(ctx, &s, KM_TAIL_CLUSTER);
 }
 
-#define CONNECT(name, stage, section, v6)                                                          \
-	SEC(section) int name(struct bpf_sock_addr *ctx)                                           \
+#define STAGE(name, stage)                                                                         \
+	SEC(SECTION) int name(struct bpf_sock_addr *ctx)                                           \
 	{                                                                                          \
-		return stage(ctx, v6);                                                             \
+		return stage(ctx);                                                                 \
 	}
 
-CONNECT(sockconn4, sockconn, "cgroup/connect4", false)
-CONNECT(restart4, begin_again, "cgroup/connect4", false)
-CONNECT(filter_chain4, filter_chain, "cgroup/connect4", false)
-CONNECT(filter4, filter, "cgroup/connect4", false)
-CONNECT(route_config4, route_config, "cgroup/connect4", false)
-CONNECT(cluster4, cluster, "cgroup/connect4", false)
-CONNECT(search4, search, "cgroup/connect4", false)
-CONNECT(sockconn6, sockconn, "cgroup/connect6", true)
-CONNECT(restart6, begin_again, "cgroup/connect6", true)
-CONNECT(filter_chain6, filter_chain, "cgroup/connect6", true)
-CONNECT(filter6, filter, "cgroup/connect6", true)
-CONNECT(route_config6, route_config, "cgroup/connect6", true)
-CONNECT(cluster6, cluster, "cgroup/connect6", true)
-CONNECT(search6, search, "cgroup/connect6", true)
-
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+#endif
