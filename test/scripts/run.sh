@@ -14,15 +14,17 @@ failed=0 passed=0
 bare() {
 	rm -rf "${tmp:?}/bin"
 	mkdir "$tmp/bin"
-	for tool in sh dirname id tr awk cut grep sed find sort uname head tail cat mkdir mktemp rm env true; do
+	for tool in sh dirname id tr awk cut grep sed find sort uname head tail cat mkdir mktemp rm env; do
 		ln -s "$(command -v "$tool")" "$tmp/bin/$tool"
 	done
 }
 
-# stub NAME [LINE…]: a command that notes how it was called.
+# stub NAME [LINE…]: a command that notes how it was called. A link of that name
+# goes first: writing through it would replace the host's own tool.
 stub() {
 	name=$1
 	shift
+	rm -f "$tmp/bin/$name"
 	{
 		printf '#!/bin/sh\necho "%s $*" >>"%s/called"\n' "$name" "$tmp"
 		printf '%s\n' "$@"
