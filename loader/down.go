@@ -81,9 +81,6 @@ func (d *downer) down() error {
 		d.unmount(cgroup2, d.rec.Cgroup)
 	}
 	d.unmount(bpffs, d.cfg.BpfFsPath)
-	for _, p := range slices.Backward(d.rec.MadeDirs) {
-		d.removeDir(p)
-	}
 	d.runFiles(store)
 	if len(d.foreign) > 0 {
 		d.errs = append(d.errs, &exit.Error{Code: exit.NotReady, Step: "down", Object: strings.Join(d.foreign, ", "),
@@ -174,7 +171,8 @@ func (d *downer) reportOthers(path string) {
 // unmount takes away a mount that kmesh-node made and nobody else uses.
 func (d *downer) unmount(f filesystem, path string) {
 	m, err := mountAt(path)
-	if err != nil || !m.ours(f) {
+	made, ours := m.ours(f)
+	if err != nil || !ours {
 		return // not there, or another's
 	}
 	if f.name == bpffs.name && holdsPins(path) {
@@ -185,6 +183,10 @@ func (d *downer) unmount(f filesystem, path string) {
 	switch {
 	case err == nil:
 		d.removed = append(d.removed, "mount "+path)
+		for p := filepath.Clean(path); made > 0; made-- {
+			d.removeDir(p)
+			p = filepath.Dir(p)
+		}
 	case errors.Is(err, unix.EBUSY):
 		d.cfg.Log.Warnf("%s is in use: left mounted", path)
 	default:

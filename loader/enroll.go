@@ -22,7 +22,7 @@ type Namespace struct {
 	// process in it. Empty: nothing of it is alive, or not in sight from here.
 	Paths []string `json:"paths,omitempty"`
 	// Since is when it was enrolled, in ns of the monotonic clock.
-	Since uint64 `json:"sinceNs"`
+	Since uint64 `json:"since_ns"`
 }
 
 // Enroll takes the network namespace at path (/proc/PID/ns/net, /run/netns/NAME)

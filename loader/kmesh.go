@@ -54,7 +54,7 @@ type stagedPin struct {
 // NewBpfKmesh prepares: it checks the host, takes the lock, mounts bpffs and
 // cgroup2 where they are missing, makes the pin directories and opens the record.
 // On an error everything is as it was.
-func NewBpfKmesh(cfg *Config) (k *BpfKmesh, err error) {
+func NewBpfKmesh(cfg *Config) (_ *BpfKmesh, err error) {
 	if err := cfg.adsOnly("up"); err != nil {
 		return nil, err
 	}
@@ -62,7 +62,7 @@ func NewBpfKmesh(cfg *Config) (k *BpfKmesh, err error) {
 	if err := hostReady(); err != nil {
 		return nil, err
 	}
-	k = &BpfKmesh{cfg: cfg, t: cfg.tree(), log: cfg.Log, progs: map[string]int{}, recordFd: -1,
+	k := &BpfKmesh{cfg: cfg, t: cfg.tree(), log: cfg.Log, progs: map[string]int{}, recordFd: -1,
 		Handles: Handles{fds: map[string]int{}}}
 	k.next = record{Version: recordVersion, Cgroup: cfg.Cgroup2Path, Release: cfg.Release}
 	if k.next.Variant, k.next.Why, err = chooseVariant(cfg.ConnectRet); err != nil {
@@ -93,41 +93,24 @@ func (k *BpfKmesh) prepare() error {
 	if err := fault("mount"); err != nil {
 		return notReady("mount", k.cfg.BpfFsPath, err, "")
 	}
-	fsDid, err := bpffs.ensure(k.cfg.BpfFsPath, &k.undo)
-	if err != nil {
-		return err
+	for _, m := range []struct {
+		fs   filesystem
+		path string
+	}{{bpffs, k.cfg.BpfFsPath}, {cgroup2, k.cfg.Cgroup2Path}} {
+		did, err := m.fs.ensure(m.path, &k.undo)
+		if err != nil {
+			return err
+		}
+		if did {
+			k.change("mounted " + m.path)
+		}
 	}
 	for _, d := range k.t.directories() {
 		if err := makePinDir(d, &k.undo); err != nil {
 			return err
 		}
 	}
-	if err := k.openRecord(); err != nil {
-		return err
-	}
-	cgDid, err := cgroup2.ensure(k.cfg.Cgroup2Path, &k.undo)
-	if err != nil {
-		return err
-	}
-	k.next.MadeDirs = slices.Clone(k.found.MadeDirs)
-	for _, d := range append(fsDid.madeDirs, cgDid.madeDirs...) {
-		if !slices.Contains(k.next.MadeDirs, d) {
-			k.next.MadeDirs = append(k.next.MadeDirs, d)
-		}
-	}
-	// At once: whatever happens from here on, `down` knows of them.
-	if early := *k.found; len(k.next.MadeDirs) > len(early.MadeDirs) {
-		early.MadeDirs = k.next.MadeDirs
-		if err := writeRecord(k.recordFd, &early); err != nil {
-			return loadError("write record", k.t.meta(), err, "")
-		}
-	}
-	for path, did := range map[string]mounted{k.cfg.BpfFsPath: fsDid, k.cfg.Cgroup2Path: cgDid} {
-		if did.mount {
-			k.change("mounted " + path)
-		}
-	}
-	return nil
+	return k.openRecord()
 }
 
 func makePinDir(path string, u *undo) error {

@@ -3,7 +3,9 @@
 package loader
 
 import (
+	"bytes"
 	"context"
+	"debug/elf"
 	"errors"
 	"fmt"
 	"os"
@@ -12,9 +14,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"unsafe"
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
+
+	"github.com/kmesh-net/kmesh-node/internal/exit"
 )
 
 // privateEnv marks the run of this test binary that has its own mounts.
@@ -53,6 +58,7 @@ func TestMain(m *testing.M) {
 type host struct {
 	t   *testing.T
 	cfg Config
+	t_  tree
 	log *strings.Builder
 }
 
@@ -77,6 +83,7 @@ func newHost(t *testing.T) *host {
 	h.cfg.Log = logrus.New()
 	h.cfg.Log.SetOutput(h.log)
 	h.cfg.Log.SetLevel(logrus.DebugLevel)
+	h.t_ = h.cfg.tree()
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log(h.log.String())
@@ -85,7 +92,7 @@ func newHost(t *testing.T) *host {
 			t.Error(err)
 		}
 		must(t, unix.Unmount(root, 0))
-		if err := unix.Unmount(h.cfg.BpfFsPath, 0); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+		if err := unix.Unmount(h.cfg.BpfFsPath, 0); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR) {
 			t.Error(err)
 		}
 	})
@@ -98,6 +105,158 @@ func (h *host) up() error {
 	l := NewBpfLoader(&h.cfg)
 	defer l.Stop()
 	return l.Start(context.Background())
+}
+
+// upKilled is up by a process that dies at the step.
+func (h *host) upKilled(step string) {
+	h.t.Helper()
+	cmd := exec.Command("/proc/self/exe", "-test.run=^TestKilledUp$")
+	cmd.Env = append(os.Environ(), "KMESH_NODE_FAULT=kill:"+step, killedEnv+"="+strings.Join(
+		[]string{h.cfg.BpfFsPath, h.cfg.Cgroup2Path, h.cfg.RunDir, h.cfg.ConnectRet}, "|"))
+	out, err := cmd.CombinedOutput()
+	var e *exec.ExitError
+	if !errors.As(err, &e) || !e.Sys().(syscall.WaitStatus).Signaled() {
+		h.t.Fatalf("up was not killed: %v\n%s", err, out)
+	}
+}
+
+const killedEnv = "KMESH_LOADER_TEST_KILLED"
+
+// TestKilledUp is the process that upKilled starts; it is no test by itself.
+func TestKilledUp(t *testing.T) {
+	args := strings.Split(os.Getenv(killedEnv), "|")
+	if len(args) != 4 {
+		return
+	}
+	cfg := Default()
+	cfg.Mode, cfg.Objects = Ads, os.DirFS(objectsDir())
+	cfg.BpfFsPath, cfg.Cgroup2Path, cfg.RunDir, cfg.ConnectRet = args[0], args[1], args[2], args[3]
+	must(t, NewBpfLoader(&cfg).Start(context.Background()))
+}
+
+func (h *host) status() *Status {
+	h.t.Helper()
+	return must1(GetStatus(&h.cfg))(h.t)
+}
+
+func (h *host) record() *record {
+	h.t.Helper()
+	return must1(h.t_.load())(h.t)
+}
+
+func (h *host) cfgHandles(do func(*Handles) error) error {
+	hd, err := OpenPinned(&h.cfg)
+	if err != nil {
+		return err
+	}
+	defer hd.Close()
+	return do(hd)
+}
+
+func (h *host) config() (c kmConfig) {
+	h.t.Helper()
+	must(h.t, h.cfgHandles(func(hd *Handles) error { return mapLookup(hd.fds["km_config"], uint32(0), &c) }))
+	return c
+}
+
+// links lists the links of status by name.
+func (h *host) links() []string {
+	h.t.Helper()
+	var l []string
+	for _, s := range h.status().Links {
+		l = append(l, s.Name)
+	}
+	return l
+}
+
+// pins lists every pin with its object's id and what it refers to.
+func (h *host) pins() string {
+	h.t.Helper()
+	var b strings.Builder
+	for _, d := range pinDirs {
+		for _, e := range must1(os.ReadDir(h.t_.dir(d)))(h.t) {
+			fd := must1(pinGet(h.t_.pin(d, e.Name())))(h.t)
+			switch d {
+			case mapDir:
+				fmt.Fprintln(&b, d, e.Name(), must1(mapInfoOf(fd))(h.t).ID)
+			case progDir:
+				fmt.Fprintln(&b, d, e.Name(), must1(progInfoOf(fd))(h.t).ID)
+			case linkDir:
+				i := must1(linkInfoOf(fd))(h.t)
+				fmt.Fprintln(&b, d, e.Name(), i.ID, i.Prog, i.Cgroup)
+			}
+			must(h.t, unix.Close(fd))
+		}
+	}
+	return b.String()
+}
+
+func (h *host) noPin(d dir, name string) {
+	h.t.Helper()
+	if _, err := os.Lstat(h.t_.pin(d, name)); !errors.Is(err, os.ErrNotExist) {
+		h.t.Errorf("%s %s is pinned: %v", d, name, err)
+	}
+}
+
+// empty checks that nothing is left: no mount, no directory, no lock.
+func (h *host) empty() {
+	h.t.Helper()
+	for _, p := range []string{h.cfg.BpfFsPath, h.cfg.RunDir} {
+		if _, err := os.Lstat(p); !errors.Is(err, os.ErrNotExist) {
+			entries, _ := os.ReadDir(p)
+			h.t.Errorf("%s is left, with %v", p, entries)
+		}
+	}
+}
+
+// wantError checks an error's exit code and that it says each of the words, on one line.
+func wantError(t *testing.T, err error, code int, words ...string) {
+	t.Helper()
+	if exit.Code(err) != code {
+		t.Fatalf("exit code %d, want %d: %v", exit.Code(err), code, err)
+	}
+	for _, w := range words {
+		if !strings.Contains(err.Error(), w) {
+			t.Errorf("error %q does not say %q", err, w)
+		}
+	}
+	if strings.Contains(err.Error(), "\n") {
+		t.Errorf("error %q has more than a line", err)
+	}
+}
+
+// badObject makes an object's first program return with R0 unset: the verifier
+// rejects that with a log.
+func badObject(t *testing.T, data []byte) []byte {
+	t.Helper()
+	f := must1(elf.NewFile(bytes.NewReader(data)))(t)
+	for _, s := range f.Sections {
+		if s.Type == elf.SHT_PROGBITS && s.Flags&elf.SHF_EXECINSTR != 0 && s.Size > 0 {
+			bad := bytes.Clone(data)
+			copy(bad[s.Offset:], []byte{0x95, 0, 0, 0, 0, 0, 0, 0}) // exit
+			return bad
+		}
+	}
+	t.Fatal("the object has no program")
+	return nil
+}
+
+// attachAlone attaches in the old way, which lets nobody else in.
+func attachAlone(prog, cgroup int, attachType uint32) error {
+	return progAttach(unix.BPF_PROG_ATTACH, prog, cgroup, attachType)
+}
+
+func detachAlone(prog, cgroup int, attachType uint32) error {
+	return progAttach(unix.BPF_PROG_DETACH, prog, cgroup, attachType)
+}
+
+func progAttach(cmd uintptr, prog, cgroup int, attachType uint32) error {
+	attr := [4]uint32{uint32(cgroup), uint32(prog), attachType, 0}
+	_, _, e := unix.Syscall(unix.SYS_BPF, cmd, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
+	if e != 0 {
+		return e
+	}
+	return nil
 }
 
 func must(t *testing.T, err error) {

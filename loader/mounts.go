@@ -15,9 +15,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mountSource is the source that mounts of ours show in /proc/self/mountinfo: it
-// tells them from all others, also after a crash, with no state file.
+// mountSource begins the source that mounts of ours show in /proc/self/mountinfo:
+// it tells them from all others, also after a crash, with no state file. "+N" behind
+// it says that the last N directories of the path were made for the mount.
 const mountSource = "kmesh-node"
+
+func sourceFor(made int) string {
+	if made == 0 {
+		return mountSource
+	}
+	return mountSource + "+" + strconv.Itoa(made)
+}
 
 // filesystem is one of the two that kmesh-node mounts where they are missing.
 type filesystem struct {
@@ -30,12 +38,6 @@ var (
 	bpffs   = filesystem{"bpf", unix.BPF_FS_MAGIC, "--bpf-fs-path"}
 	cgroup2 = filesystem{"cgroup2", unix.CGROUP2_SUPER_MAGIC, "--cgroup2-path"}
 )
-
-// mounted is what ensure had to do at a path.
-type mounted struct {
-	madeDirs []string // parents first
-	mount    bool
-}
 
 // check says whether path already is on the filesystem; false without an error
 // means that it can be mounted there. A directory inside of a mount counts: a
@@ -81,27 +83,27 @@ func (f filesystem) check(path string) (bool, error) {
 }
 
 // ensure mounts the filesystem at path where it is not there yet, making the
-// directory where it is missing, and records how to take back just that.
-func (f filesystem) ensure(path string, u *undo) (mounted, error) {
-	var did mounted
+// directory where it is missing, and records how to take back just that. It says
+// whether it mounted.
+func (f filesystem) ensure(path string, u *undo) (bool, error) {
 	there, err := f.check(path)
 	if err != nil || there {
-		return did, err
+		return false, err
 	}
-	if did.madeDirs, err = makeDirs(path, u); err != nil {
-		return did, notReady("make directory", path, err, "make it by hand, or give "+f.flag+" another path")
+	made, err := makeDirs(path, u)
+	if err != nil {
+		return false, notReady("make directory", path, err, "make it by hand, or give "+f.flag+" another path")
 	}
 	const flags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC | unix.MS_RELATIME
 	options, err := f.options()
 	if err == nil {
-		err = unix.Mount(mountSource, path, f.name, flags, options)
+		err = unix.Mount(sourceFor(made), path, f.name, flags, options)
 	}
 	if err != nil {
-		return did, notReady("mount "+f.name, path, err, "mount it by hand: mount -t "+f.name+" none "+path)
+		return false, notReady("mount "+f.name, path, err, "mount it by hand: mount -t "+f.name+" none "+path)
 	}
-	did.mount = true
 	u.push("unmount "+path, func() error { return unix.Unmount(path, unix.UMOUNT_NOFOLLOW) })
-	return did, nil
+	return true, nil
 }
 
 // options are those to mount with. cgroup2 has one set of them for the whole host,
@@ -124,32 +126,41 @@ func (f filesystem) options() (string, error) {
 	return strings.Join(keep, ","), nil
 }
 
-// makeDirs makes path and those of its parents that are missing.
-func makeDirs(path string, u *undo) ([]string, error) {
+// makeDirs makes path and those of its parents that are missing, and says how
+// many directories that were.
+func makeDirs(path string, u *undo) (int, error) {
 	var missing []string
 	for p := filepath.Clean(path); ; p = filepath.Dir(p) {
 		if _, err := os.Lstat(p); err == nil {
 			break
 		} else if !errors.Is(err, os.ErrNotExist) {
-			return nil, err
+			return 0, err
 		}
 		missing = append([]string{p}, missing...)
 	}
-	for i, p := range missing {
+	for _, p := range missing {
 		if err := os.Mkdir(p, 0o755); err != nil {
-			return missing[:i], err
+			return 0, err
 		}
 		u.push("remove directory "+p, func() error { return os.Remove(p) })
 	}
-	return missing, nil
+	return len(missing), nil
 }
 
 // mountPoint is one line of mountinfo; options are the filesystem's, not the mount's.
 type mountPoint struct{ path, fstype, source, options string }
 
-// ours says whether kmesh-node made the mount.
-func (m *mountPoint) ours(f filesystem) bool {
-	return m != nil && m.fstype == f.name && m.source == mountSource
+// ours says whether kmesh-node made the mount, and how many directories for it.
+func (m *mountPoint) ours(f filesystem) (made int, ours bool) {
+	if m == nil || m.fstype != f.name {
+		return 0, false
+	}
+	n, counted := strings.CutPrefix(m.source, mountSource+"+")
+	if !counted {
+		return 0, m.source == mountSource
+	}
+	made, err := strconv.Atoi(n)
+	return made, err == nil
 }
 
 // mountAt returns the topmost mount whose mount point is path, nil for none.

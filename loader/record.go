@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,10 +29,6 @@ type record struct {
 	Maps  map[string]uint32 `json:"maps,omitempty"`
 	Progs map[string]uint32 `json:"progs,omitempty"`
 	Links map[string]uint32 `json:"links,omitempty"`
-
-	// MadeDirs are directories outside of the tree that were made for mounts,
-	// parents first; `down` removes those that are empty.
-	MadeDirs []string `json:"madeDirs,omitempty"`
 }
 
 const (
@@ -121,6 +116,6 @@ func (t tree) load() (*record, error) {
 // same says whether two records tell of the same state.
 func (r *record) same(o *record) bool {
 	return r.Build == o.Build && r.Release == o.Release && r.Generation == o.Generation && r.Variant == o.Variant &&
-		r.Why == o.Why && r.Cgroup == o.Cgroup && slices.Equal(r.MadeDirs, o.MadeDirs) &&
+		r.Why == o.Why && r.Cgroup == o.Cgroup &&
 		maps.Equal(r.Maps, o.Maps) && maps.Equal(r.Progs, o.Progs) && maps.Equal(r.Links, o.Links)
 }

@@ -21,7 +21,7 @@ type Status struct {
 	Generation uint64   `json:"generation"`
 	Problems   []string `json:"problems,omitempty"` // what the next `up` would repair
 
-	ConnectRet Tracepoint `json:"connectRet"`
+	ConnectRet Tracepoint `json:"connect_ret"`
 	Settings   Effective  `json:"settings"`
 	Cgroup     string     `json:"cgroup"`
 	Enrolled   int        `json:"enrolled"`
@@ -32,7 +32,7 @@ type Status struct {
 	Maps     []MapStatus     `json:"maps"`
 	// Memory is what the kernel accounts for the pinned maps, in bytes; the
 	// slabs that the store adds are not pinned and not in it.
-	Memory uint64 `json:"memory"`
+	Memory uint64 `json:"memory_bytes"`
 }
 
 // Tracepoint is how the result of connect() is learnt, and why so.
@@ -44,11 +44,11 @@ type Tracepoint struct {
 // Effective are the settings that the kernel holds.
 type Effective struct {
 	Manage            string        `json:"manage"` // "enrolled" or "all"
-	ControlAddress    bool          `json:"controlAddress"`
-	OutlierDetection  bool          `json:"outlierDetection"`
-	OutlierFailures   uint32        `json:"outlierFailures"`
-	OutlierBackoff    time.Duration `json:"outlierBackoff"` // ns in JSON
-	OutlierBackoffMax time.Duration `json:"outlierBackoffMax"`
+	ControlAddress    bool          `json:"control_address"`
+	OutlierDetection  bool          `json:"outlier_detection"`
+	OutlierFailures   uint32        `json:"outlier_failures"`
+	OutlierBackoff    time.Duration `json:"outlier_backoff_ns"`
+	OutlierBackoffMax time.Duration `json:"outlier_backoff_max_ns"`
 }
 
 // ProgramStatus is one program. RunCount and RunTime (ns) only count while
@@ -58,9 +58,9 @@ type ProgramStatus struct {
 	ID       uint32 `json:"id"`
 	Tag      string `json:"tag"`
 	Hook     string `json:"hook"`
-	RunCount uint64 `json:"runCount"`
-	RunTime  uint64 `json:"runTimeNs"`
-	Verified uint32 `json:"verifiedInsns"`
+	RunCount uint64 `json:"run_count"`
+	RunTime  uint64 `json:"run_time_ns"`
+	Verified uint32 `json:"verified_insns"`
 }
 
 // LinkStatus is one attachment. Alive is false once its target is gone.
@@ -78,16 +78,16 @@ type MapStatus struct {
 	Name    string `json:"name"`
 	ID      uint32 `json:"id"`
 	Type    string `json:"type"`
-	Entries uint32 `json:"maxEntries"`
-	Memory  uint64 `json:"memory"`
+	Entries uint32 `json:"max_entries"`
+	Memory  uint64 `json:"memory_bytes"`
 }
 
 // Rare sums what should be rare over the CPUs.
 type Rare struct {
-	Restarts   uint64 `json:"restarts"`   // a chain began again: overtaken or preempted
-	Overtaken  uint64 `json:"overtaken"`  // gave up restarting: took the newest of each root
-	Uncounted  uint64 `json:"uncounted"`  // no room to count: no result, no load
-	AllEjected uint64 `json:"allEjected"` // every endpoint ejected: one used all the same
+	Restarts   uint64 `json:"restarts"`    // a chain began again: overtaken or preempted
+	Overtaken  uint64 `json:"overtaken"`   // gave up restarting: took the newest of each root
+	Uncounted  uint64 `json:"uncounted"`   // no room to count: no result, no load
+	AllEjected uint64 `json:"all_ejected"` // every endpoint ejected: one used all the same
 }
 
 // GetStatus reads what is up where cfg says. Nothing there: an *exit.Error of

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/kmesh-net/kmesh-node/internal/config"
+	"github.com/kmesh-net/kmesh-node/internal/store"
+	"github.com/kmesh-net/kmesh-node/internal/xds"
+	"github.com/kmesh-net/kmesh-node/loader"
+)
+
+// applied is what an apply did.
+type applied struct {
+	Kinds    []appliedKind `json:"kinds"`
+	Warnings []string      `json:"warnings"`
+	Notes    []string      `json:"notes"`
+	Skipped  []string      `json:"skipped"`
+}
+
+type appliedKind struct {
+	Kind string `json:"kind"`
+	xds.Count
+}
+
+func (c *command) apply() *cli.Command {
+	return &cli.Command{Name: "apply", Usage: "put configuration into the maps", ArgsUsage: "-f PATH...",
+		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "file", Aliases: []string{"f"}, Usage: "file, directory, or - for standard input; may be repeated"},
+			&cli.BoolFlag{Name: "skip-invalid", Usage: "leave invalid resources out instead of rejecting everything"},
+		},
+		Action: func(ctx *cli.Context) error {
+			paths := ctx.StringSlice("file")
+			if len(paths) == 0 {
+				return usage("apply needs -f PATH")
+			}
+			// -f PATH... as a shell expands it.
+			paths = append(paths, ctx.Args().Slice()...)
+			if _, err := c.config(ctx); err != nil {
+				return err
+			}
+			docs, err := xds.Load(paths, c.stdin)
+			if err != nil {
+				return err
+			}
+			return c.withStore(ctx, "apply", func(s *store.Store, _ *loader.Handles) error {
+				r, err := xds.Translate(docs, s, xds.Options{SkipInvalid: ctx.Bool("skip-invalid")})
+				if err != nil {
+					return err
+				}
+				if err := s.Publish(r.Ops); err != nil {
+					return storeError("apply", err)
+				}
+				return c.printApplied(ctx, r)
+			})
+		}}
+}
+
+// printApplied tells people of warnings and the like on standard error, a program
+// gets them with the data.
+func (c *command) printApplied(ctx *cli.Context, r *xds.Result) error {
+	a := applied{Warnings: nonNil(r.Warnings), Notes: nonNil(r.Notes), Skipped: []string{}, Kinds: []appliedKind{}}
+	for _, err := range r.Skipped {
+		a.Skipped = append(a.Skipped, err.Error())
+	}
+	for _, k := range config.Kinds() {
+		a.Kinds = append(a.Kinds, appliedKind{k.String(), r.Counts[k]})
+	}
+	return c.print(ctx, a, func(w io.Writer) error {
+		for _, l := range []struct {
+			what string
+			text []string
+		}{{"skipped", a.Skipped}, {"warning", a.Warnings}, {"note", a.Notes}} {
+			for _, t := range l.text {
+				if _, err := fmt.Fprintf(c.stderr, "%s: %s\n", l.what, t); err != nil {
+					return err
+				}
+			}
+		}
+		t := table{head: []string{"KIND", "UPDATED", "DELETED", "UNCHANGED"}}
+		for _, k := range a.Kinds {
+			t.add(k.Kind, k.Updated, k.Deleted, k.Unchanged)
+		}
+		return t.print(w)
+	})
+}
+
+func nonNil(l []string) []string {
+	if l == nil {
+		return []string{}
+	}
+	return l
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/kmesh-net/kmesh-node/internal/exit"
+	"github.com/kmesh-net/kmesh-node/loader"
+)
+
+func (c *command) check() *cli.Command {
+	return &cli.Command{Name: "check", Usage: "is this host able",
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "verify", Usage: "also put every program through the verifier; attaches nothing"}},
+		Action: noArgs(func(ctx *cli.Context) error {
+			cfg, err := c.config(ctx)
+			if err != nil {
+				return err
+			}
+			r, err := loader.Check(cfg, ctx.Bool("verify"))
+			if r == nil {
+				return err
+			}
+			var e *exit.Error
+			if errors.As(err, &e) && e.Code == exit.NotReady {
+				err = e // its findings are printed: one line names the first
+			}
+			return errors.Join(c.print(ctx, r, func(w io.Writer) error { return printReport(w, r) }), err)
+		})}
+}
+
+func printReport(w io.Writer, r *loader.Report) error {
+	t := table{head: []string{"", "WHAT", "FOUND", "REMEDY"}}
+	for _, f := range r.Findings {
+		mark := "ok"
+		switch {
+		case !f.OK && f.Required:
+			mark = "MISSING"
+		case !f.OK:
+			mark = "warning"
+		}
+		t.add(mark, f.Name, f.Detail, f.Remedy)
+	}
+	if err := t.print(w); err != nil || len(r.Programs) == 0 {
+		return err
+	}
+	if _, err := fmt.Fprintln(w); err != nil {
+		return err
+	}
+	p := table{head: []string{"PROGRAM", "HOOK", "VERIFIED INSNS"}}
+	for _, s := range r.Programs {
+		p.add(s.Name, s.Hook, s.Verified)
+	}
+	return p.print(w)
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package cli is the command line of kmesh-node: one file for each group of
+// commands, over the loader, the store and the translation of configuration.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/signal"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/kmesh-net/kmesh-node/internal/exit"
+	"github.com/kmesh-net/kmesh-node/loader"
+)
+
+// command is what the actions share.
+type command struct {
+	objects        fs.FS
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+// NewCommand returns kmesh-node's commands over the BPF objects, NAME.bpf.o in
+// the root of objects.
+func NewCommand(objects fs.FS) *cli.App {
+	return newApp(&command{objects: objects, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr})
+}
+
+// Execute runs app with args, the program's name first, prints what went wrong,
+// one line for each error, and returns the exit code of the contract. SIGINT and SIGTERM
+// end what is under way.
+func Execute(app *cli.App, args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
+	defer stop()
+	err := app.RunContext(ctx, permute(app, args))
+	if err != nil {
+		printError(app.ErrWriter, err)
+	}
+	return exit.Code(err)
+}
+
+func newApp(c *command) *cli.App {
+	app := &cli.App{
+		Name:                      "kmesh-node",
+		Usage:                     "brings the Kmesh eBPF data plane up on this host",
+		Flags:                     withEnv(globalFlags(true)),
+		Writer:                    c.stdout,
+		ErrWriter:                 c.stderr,
+		HideVersion:               true,
+		DisableSliceFlagSeparator: true,
+		// Errors are printed once, by Execute.
+		ExitErrHandler: func(*cli.Context, error) {},
+		OnUsageError:   usageError,
+		Action:         noCommand,
+	}
+	for _, cmd := range []*cli.Command{
+		c.up(), c.run(), c.down(), c.status(), c.check(),
+		c.apply(), c.get(), c.delete(), c.enroll(), c.unenroll(),
+		c.env(), c.exec(), c.version(),
+	} {
+		cmd.OnUsageError = usageError
+		cmd.Flags = append(withEnv(cmd.Flags), globalFlags(false)...)
+		app.Commands = append(app.Commands, cmd)
+	}
+	return app
+}
+
+// noCommand answers a first word that is no command.
+func noCommand(ctx *cli.Context) error {
+	if w := ctx.Args().First(); w != "" {
+		return usage("%q is not a command", w)
+	}
+	cli.HelpPrinter(ctx.App.ErrWriter, cli.AppHelpTemplate, ctx.App)
+	return usage("no command")
+}
+
+func usageError(_ *cli.Context, err error, _ bool) error { return usage("%w", err) }
+
+func usage(format string, args ...any) error {
+	return &exit.Error{Code: exit.Usage, Step: "usage", Err: fmt.Errorf(format, args...), Remedy: "see: kmesh-node help"}
+}
+
+// noArgs refuses stray arguments.
+func noArgs(do cli.ActionFunc) cli.ActionFunc {
+	return func(ctx *cli.Context) error {
+		if ctx.Args().Present() {
+			return usage("%s takes no argument %q", ctx.Command.Name, ctx.Args().First())
+		}
+		return do(ctx)
+	}
+}
+
+// printError prints each of err's joined errors on a line of its own, and the end
+// of the verifier's log behind it.
+func printError(w io.Writer, err error) {
+	for _, l := range strings.Split(err.Error(), "\n") {
+		if l = strings.TrimSpace(l); l != "" {
+			fmt.Fprintln(w, "kmesh-node:", l)
+		}
+	}
+	var v *loader.VerifierError
+	if errors.As(err, &v) {
+		for _, l := range v.Tail {
+			fmt.Fprintln(w, "  |", l)
+		}
+	}
+}
