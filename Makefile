@@ -59,6 +59,7 @@ GO_CMD = GOFLAGS="$(GOFLAGS_ALL)" $(GO)
 LDFLAGS = -s -w -linkmode external -extldflags=-static -X=$(PKG)/internal/cli.native=$(DIGEST) \
 	-X=$(PKG)/internal/cli.version=$$(sed -n 1p $(B)/version) -X=$(PKG)/internal/cli.commit=$$(sed -n 2p $(B)/version)
 
+MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all bpf c proto demo test test-unit test-scripts test-c test-e2e fuzz bench lint up down clean install-deps go-env help FORCE
