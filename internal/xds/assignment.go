@@ -85,7 +85,9 @@ func (n *newAssignment) addEndpoint(m *endpoint.LocalityLbEndpoints, e *endpoint
 	case corev3.HealthStatus_UNHEALTHY, corev3.HealthStatus_DRAINING, corev3.HealthStatus_TIMEOUT:
 		out.Unhealthy = true
 	}
-	n.labels.add(e.GetMetadata())
+	if err := n.labels.add(e.GetMetadata()); err != nil {
+		return err
+	}
 	m.LbEndpoints = append(m.LbEndpoints, out)
 	if id, ok := e.GetHostIdentifier().(*endpointv3.LbEndpoint_EndpointName); ok {
 		out.Unresolved = "endpoint name " + clip(id.EndpointName)

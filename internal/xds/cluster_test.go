@@ -171,6 +171,8 @@ func TestClusterRejections(t *testing.T) {
 	for _, c := range []struct{ doc, want string }{
 		{sotw(typeCluster, `"connectTimeout":"1s"`), "Cluster without a name: name: is empty"},
 		{sotw(typeCluster, `"name":"`+long+`"`), "name: 1025 bytes are more than the limit of 1024"},
+		{sotw(typeCluster, `"name":"a\u0000b"`), "Cluster a?b: name: holds a zero byte"},
+		{sotw(typeRoute, `"name":"r","virtualHosts":[{"domains":["a"],"routes":[{"match":{"prefix":"\u0000/x"},"route":{"cluster":"c"}}]}]`), "virtual_hosts[0].routes[0].match.prefix: holds a zero byte"},
 		{sotw(typeCluster, `"name":"c","type":9`), "Cluster c: discovery_type: 9 is unknown"},
 		{sotw(typeCluster, `"name":"c","type":"EDS","edsClusterConfig":{"serviceName":"`+long+`"}`), "eds_service_name: 1025 bytes"},
 		{sotw(typeEndpoint, `"endpoints":[]`), "ClusterLoadAssignment without a name: cluster_name: is empty"},

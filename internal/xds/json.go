@@ -117,6 +117,7 @@ func (r *response) document(path string, data []byte) (Document, error) {
 	if err := d.begin(path, r.typeURL, r.delta); err != nil {
 		return d, err
 	}
+	odd, first := 0, ""
 	for i, raw := range r.resources {
 		h := heads[i]
 		if r.delta && h.Type == "" {
@@ -137,9 +138,19 @@ func (r *response) document(path string, data []byte) (Document, error) {
 		if err != nil {
 			return d, fmt.Errorf("resource %d %s: %s", i, clip(h.Name), inFile(data, raw, tidy(err)))
 		}
-		if ignored != "" {
-			d.Warnings = append(d.Warnings, fmt.Sprintf("%s: resource %d %s: %s: it is ignored", path, i, clip(h.Name), inFile(data, raw, ignored)))
+		if ignored == "" {
+			continue
 		}
+		// To find its place takes time; the others are most likely the same.
+		if odd++; odd == 1 {
+			first = fmt.Sprintf("%s: resource %d %s: %s: it is ignored", path, i, clip(h.Name), inFile(data, raw, ignored))
+		}
+	}
+	if odd > 1 {
+		first += fmt.Sprintf(", and so in %d more", odd-1)
+	}
+	if odd > 0 {
+		d.Warnings = append(d.Warnings, first)
 	}
 	return d, d.end(r.removed)
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/protobuf/types/known/structpb"
+
 	"github.com/kmesh-net/kmesh-node/internal/config"
 	"github.com/kmesh-net/kmesh-node/proto/cluster"
 	"github.com/kmesh-net/kmesh-node/proto/endpoint"
@@ -95,12 +97,12 @@ func (b *batch) keepAssignment(e *clusterEntry, old *cluster.Cluster) {
 }
 
 func (e *clusterEntry) warning() string {
-	ls := e.labels
+	ls := e.labels.all
 	if e.msg.GetPassthrough() || len(e.msg.GetLoadAssignment().GetEndpoints()) == 0 {
 		return ""
 	}
 	if len(ls) == 0 {
-		ls = labels{nil}
+		ls = []*structpb.Struct{nil}
 	}
 	return e.sockets.warn(ls)
 }

@@ -240,3 +240,29 @@ func TestLoadStdin(t *testing.T) {
 		t.Errorf("%+v, %v", docs, err)
 	}
 }
+
+// What this build does not know is left out as in binary input, but not in silence;
+// an unknown name of an enum is no such case.
+func TestUnknownFieldsAreTold(t *testing.T) {
+	s := fakeStore{}
+	r := s.apply(t, sotw(typeCluster, `"name":"a","connectTimeout":"2s",
+  "newField":{"x":1}`, `"name":"b","newField":1`))
+	wantLines(t, r.Warnings, `input0: resource 0 a: (line 2:3): unknown field "newField": it is ignored, and so in 1 more`)
+	if s.cluster(t, "a").GetConnectTimeout() != 2 {
+		t.Errorf("the rest is lost: %v", s.cluster(t, "a"))
+	}
+}
+
+// Extensions that are not looked into may hold anything, and do not move the lines.
+func TestUnknownExtensions(t *testing.T) {
+	const ext = `{"name":"x","typedConfig":{
+ "a":[{"@type":"nothing","b":null}], "@type":"type.googleapis.com/some.Thing", "value":{"@type":"y/z"}}},`
+	docs, err := Parse("f", []byte(sotw(typeListener, `"name":"l","address":`+socketAddress("10.0.0.1:80")+`,"filterChains":[{"filters":[`+ext+tcpFilter("c")+`]}]`)))
+	if err != nil || len(docs[0].Resources) != 1 {
+		t.Fatalf("%v, %v", docs, err)
+	}
+	_, err = Parse("f", []byte(sotw(typeListener, `"name":"l","filterChains":[{"filters":[`+ext+"\n"+`{"name":7}]}]`)))
+	if err == nil || !strings.Contains(err.Error(), "(line 3:") {
+		t.Errorf("%v, want line 3", err)
+	}
+}

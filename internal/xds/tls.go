@@ -20,16 +20,30 @@ const (
 
 // labels are the distinct metadata by which endpoints ask for a transport socket;
 // nil stands for none. Hundreds of endpoints share one or two.
-type labels []*structpb.Struct
+type labels struct {
+	all  []*structpb.Struct
+	seen map[string]bool // in wire form
+}
 
-func (l *labels) add(m *corev3.Metadata) {
+func (l *labels) add(m *corev3.Metadata) error {
 	s := m.GetFilterMetadata()[socketMatchKey]
-	for _, known := range *l {
-		if known == s || (known != nil && s != nil && proto.Equal(known, s)) {
-			return
+	key := ""
+	if s != nil {
+		b, err := proto.MarshalOptions{Deterministic: true}.Marshal(s)
+		if err != nil {
+			return wrong("metadata: %s", tidy(err))
 		}
+		key = "+" + string(b)
 	}
-	*l = append(*l, s)
+	if l.seen[key] {
+		return nil
+	}
+	if l.seen == nil {
+		l.seen = map[string]bool{}
+	}
+	l.seen[key] = true
+	l.all = append(l.all, s)
+	return nil
 }
 
 // sockets is how a cluster chooses the transport socket to an endpoint.
@@ -64,7 +78,7 @@ func covers(label, match *structpb.Struct) bool {
 
 // warn returns what endpoints with those labels expect and will not get, "" where
 // plain text is right. A nil s is a cluster whose sockets are no longer known.
-func (s *sockets) warn(ls labels) string {
+func (s *sockets) warn(ls []*structpb.Struct) string {
 	other := ""
 	for _, l := range ls {
 		istio := l.GetFields()[tlsModeLabel].GetStringValue() == istioTLSMode

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/kmesh-net/kmesh-node/internal/config"
 	"github.com/kmesh-net/kmesh-node/proto/cluster"
@@ -29,6 +30,9 @@ const (
 // validate checks a message before it goes to the store, whoever made it. The path
 // of its error is in the names of proto/.
 func validate(m proto.Message) error {
+	if err := checkStrings(m.ProtoReflect()); err != nil {
+		return err
+	}
 	switch m := m.(type) {
 	case *cluster.Cluster:
 		return validateCluster(m)
@@ -40,6 +44,32 @@ func validate(m proto.Message) error {
 		return firstError(in("name", checkName(m.GetName())), validateRoute(m))
 	}
 	return fmt.Errorf("%T is no resource", m)
+}
+
+// checkStrings refuses zero bytes, at which the strings of C end.
+func checkStrings(m protoreflect.Message) (err error) {
+	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		name := string(f.Name())
+		if !f.IsList() {
+			err = in(name, checkStringsIn(f, v))
+			return err == nil
+		}
+		for i := 0; i < v.List().Len() && err == nil; i++ {
+			err = inItem(name, i, checkStringsIn(f, v.List().Get(i)))
+		}
+		return err == nil
+	})
+	return err
+}
+
+func checkStringsIn(f protoreflect.FieldDescriptor, v protoreflect.Value) error {
+	switch {
+	case f.Kind() == protoreflect.MessageKind:
+		return checkStrings(v.Message())
+	case f.Kind() == protoreflect.StringKind && strings.IndexByte(v.String(), 0) >= 0:
+		return wrong("holds a zero byte")
+	}
+	return nil
 }
 
 func validateCluster(c *cluster.Cluster) error {
