@@ -24,7 +24,6 @@ test: ## everything: lint, units, sanitizers, fuzzing, end to end (root)
 	$(Q)MAKE='$(MAKE)' scripts/test.sh lint test-scripts test-unit test-c fuzz test-e2e
 
 test-unit: $(BPF) $(STORE_A) ## Go unit tests
-	$(Q)$(GO_CMD) vet ./...
 	$(Q)$(GO_CMD) test -v $(UNIT)
 
 test-scripts: ## scripts/ with stand-ins for the package managers
@@ -44,6 +43,10 @@ bench: $(BIN) $(T)/bench $(FLOOR) $(C_BINS) ## the figures, each beside its refe
 
 lint: $(PB_H) $(BPF) $(STORE_A) $(B)/bin/protoc-gen-go ## all linters
 	$(Q)GO='$(GO)' GOFLAGS="$(GOFLAGS_ALL)" C_FLAGS='$(C_FLAGS)' BUILD=$(O) scripts/lint.sh
+
+format: ## rewrite Go and C in the form that lint asks for
+	$(Q)$$($(GO) env GOROOT)/bin/gofmt -w $(GO_SRC)
+	$(Q)$(call first,clang-format-19 clang-format) -i $(wildcard bpf/*.[ch] c/*.[ch] c/test/*.[ch] test/*/*.c)
 
 $(T)/e2e: $(GO_SRC) go.mod go.sum $(STORE_A) $(LIBBPF_A)
 	$(call say,GO,$@)
