@@ -9,13 +9,13 @@
 #include "bpf/lookup.h"
 
 /* Choices by policy in one group before its endpoints are tried in order. */
-#define TRIES 4
+#define TRIES 8
 /* All are ejected: the next choice is taken as it is. */
 #define ANY 255
 /* Slots of up to 8 endpoints that one run of search looks at before it calls
- * itself. Within the kernel's limit of 33 tail calls that is 1600 endpoints that
+ * itself. Within the kernel's limit of 33 tail calls that is 600 endpoints that
  * are ejected side by side; past it, one of them is taken. */
-#define SEARCH 8
+#define SEARCH 4
 
 struct choice {
 	struct km_endpoint *endpoint;
@@ -47,30 +47,27 @@ static __always_inline bool less(const struct choice *a, const struct choice *b,
 }
 
 /* One endpoint by the cluster's policy, ejected or not. LEAST_REQUEST is the
- * better of two chosen at random by weight. */
-static __always_inline bool choose_by_policy(struct choice *best, __u32 pick,
-					     const struct km_pick *p, __u32 lb, __u64 now)
+ * better of two: one chosen by weight, so that idle endpoints get their share,
+ * and any other. */
+static __always_inline bool choose_by_policy(struct choice *c, __u32 pick, const struct km_pick *p,
+					     __u32 lb, __u64 now)
 {
-	int rounds = lb == KM_LEAST_REQUEST && p->n > 1 ? 2 : 1;
+	struct choice other;
 	__u64 random = 0;
-	struct choice c;
+	__u32 i, handle;
 
 	if (lb != KM_ROUND_ROBIN)
 		random = (__u64)bpf_get_prandom_u32() << 32 | bpf_get_prandom_u32();
-	best->endpoint = NULL;
-	for (int k = 0; k < 2 && k < rounds; k++) {
-		enum draw draw = lb == KM_ROUND_ROBIN ? IN_TURN : k ? SECOND_RANDOM : RANDOM;
-		__u32 i, handle = pick_entry(pick, p, draw, random, &i);
-
-		if (!choose(&c, handle, i))
-			return false;
-		if (!k || less(&c, best, now))
-			*best = c;
-	}
-	return best->endpoint != NULL;
+	handle = pick_entry(pick, p, lb == KM_ROUND_ROBIN, random, &i);
+	if (!choose(c, handle, i))
+		return false;
+	if (lb != KM_LEAST_REQUEST || p->n < 2)
+		return true;
+	handle = pick_second(pick, p, random, &i);
+	if (choose(&other, handle, i) && less(&other, c, now))
+		*c = other;
+	return true;
 }
-
-enum found { FOUND, NONE, OVERTAKEN };
 
 /* The first healthy endpoint in the slot'th slot of a choice. A cell that holds
  * no entry counts as an endpoint that is ejected for ever. */

@@ -180,29 +180,32 @@ static __always_inline __u64 next_count(__u32 counter)
 	return c ? c->count[counter & (KM_COUNTERS_PER_ELEM - 1)]++ : 0;
 }
 
-enum draw { IN_TURN, RANDOM, SECOND_RANDOM };
-
-/* The arg of one entry, by weight: in turn, or by the lower or the upper half
- * of a random number. Of entries of equal weight the two halves give two that
- * differ, where there are two. 0: none. */
-static __always_inline __u32 pick_entry(__u32 handle, const struct km_pick *p, enum draw draw,
+/* The arg of one entry, by weight: in turn, or by the lower half of a random
+ * number. 0: none. */
+static __always_inline __u32 pick_entry(__u32 handle, const struct km_pick *p, bool in_turn,
 					__u64 random, __u32 *index)
 {
 	__u32 total = p->total, n = p->n, pos = 0;
 
 	*index = 0;
-	if (n > 1 && total > 1) {
-		if (draw == IN_TURN)
-			pos = next_count(p->counter) % total * p->step % total;
-		else if (draw == SECOND_RANDOM && total != n)
-			pos = (random >> 32) % total;
-		else
-			pos = (__u32)random % total;
-	}
+	if (n > 1 && total > 1)
+		pos = in_turn ? next_count(p->counter) % total * p->step % total :
+				(__u32)random % total;
 	if (total != n)
 		return entry_of(handle, n, pos, index);
-	if (draw == SECOND_RANDOM && n > 1) {
-		pos += 1 + (random >> 32) % (n - 1);
+	*index = pos;
+	return entry_at(handle, pos).arg;
+}
+
+/* The arg of a second entry, by the upper half, each as likely: never the one
+ * that the lower half gave where weights are equal. n > 1. */
+static __always_inline __u32 pick_second(__u32 handle, const struct km_pick *p, __u64 random,
+					 __u32 *index)
+{
+	__u32 n = p->n, pos = (random >> 32) % n;
+
+	if (p->total == n) {
+		pos = (__u32)random % n + 1 + (random >> 32) % (n - 1);
 		if (pos >= n)
 			pos -= n;
 	}
@@ -219,7 +222,7 @@ static __always_inline void choose_cluster(struct km_target *t)
 	if (t->kind != KM_T_WEIGHTED)
 		return;
 	p = node(t->arg);
-	t->arg = p ? pick_entry(t->arg, p, IN_TURN, 0, &index) : 0;
+	t->arg = p ? pick_entry(t->arg, p, true, 0, &index) : 0;
 	t->kind = t->arg ? KM_T_CLUSTER : KM_T_PASS;
 }
 

@@ -22,9 +22,7 @@ struct {
 	__uint(max_entries, KM_SLABS);
 	__type(key, __u32);
 	__array(values, struct km_slab);
-} km_outer SEC(".maps") = {
-	.values = { &km_inner },
-};
+} km_outer SEC(".maps");
 
 /* The first byte of the slot that a handle names, KM_SLOT_SIZE bytes readable;
  * NULL for a slab that is not there. Null gives slot 0: all zero, of no kind. */

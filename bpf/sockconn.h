@@ -215,7 +215,8 @@ static __always_inline int route_config(struct bpf_sock_addr *ctx)
 		destination(ctx, &a);
 		s.target = range_find(s.target.arg, &a);
 	}
-	choose_cluster(&s.target);
+	if (s.target.kind == KM_T_WEIGHTED)
+		return next(ctx, &s, KM_TAIL_FILTER); /* which chooses */
 	if (s.target.kind != KM_T_CLUSTER)
 		return PASS;
 	return next(ctx, &s, KM_TAIL_CLUSTER);
@@ -258,6 +259,8 @@ struct group {
 	__u32 pick; /* handle of p */
 	__u32 count; /* priorities */
 };
+
+enum found { FOUND, NONE, OVERTAKEN };
 
 static __always_inline enum found group(struct bpf_sock_addr *ctx, const struct state *s,
 					struct group *g)

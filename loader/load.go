@@ -175,10 +175,17 @@ func (k *BpfKmesh) loadFresh() error {
 	}
 	// The maps first: with them made, the rest shares nothing, and the verifier
 	// takes one thread for each object.
-	for _, l := range [][]*object{k.objs[:1], k.objs[1:]} {
-		if err := k.loadObjects(l); err != nil {
-			return err
-		}
+	if err := k.loadObjects(k.objs[:1]); err != nil {
+		return err
+	}
+	slab := make(chan error, 1)
+	go func() { slab <- k.firstSlab() }()
+	err := k.loadObjects(k.objs[1:])
+	if slabErr := <-slab; err == nil && slabErr != nil {
+		err = loadError("put the first slab", "km_outer", slabErr, "")
+	}
+	if err != nil {
+		return err
 	}
 	if err := fault("pin"); err != nil {
 		return loadError("pin", k.t.root(), err, "")
@@ -189,6 +196,17 @@ func (k *BpfKmesh) loadFresh() error {
 		}
 	}
 	return k.fillTails()
+}
+
+// firstSlab puts km_inner into km_outer where it is not yet. The kernel waits for a
+// grace period there, so it is done while the verifier works.
+func (k *BpfKmesh) firstSlab() error {
+	var id uint32
+	err := mapLookup(k.fds["km_outer"], uint32(0), &id)
+	if errors.Is(err, os.ErrNotExist) {
+		err = mapUpdate(k.fds["km_outer"], uint32(0), uint32(k.fds["km_inner"]))
+	}
+	return err
 }
 
 // loadObjects loads objects that share no map but those of k, all at once.
