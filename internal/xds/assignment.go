@@ -49,6 +49,7 @@ func (n *newAssignment) addLocality(l *endpointv3.LocalityLbEndpoints) error {
 	list := l.GetLbEndpoints()
 	switch c := l.GetLbConfig().(type) {
 	case *endpointv3.LocalityLbEndpoints_LoadBalancerEndpoints:
+		//lint:ignore SA1019 it may be sent, and these endpoints count then
 		list = c.LoadBalancerEndpoints.GetLbEndpoints()
 	case *endpointv3.LocalityLbEndpoints_LedsClusterLocalityConfig:
 		n.note("locality %s: its endpoints stand in another collection, which is not read", localityName(l.GetLocality()))

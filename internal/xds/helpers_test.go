@@ -5,7 +5,6 @@ package xds
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 
@@ -89,12 +88,28 @@ func mustParse(t *testing.T, texts ...string) []Document {
 	return docs
 }
 
+// wire is all that s holds, as bytes.
+func (s fakeStore) wire(t *testing.T) string {
+	t.Helper()
+	all := ""
+	for _, k := range config.Kinds() {
+		for _, key := range sortedKeys(s[k]) {
+			all += wire(t, s[k][key])
+		}
+	}
+	return all
+}
+
 // apply translates texts as one batch and publishes it to s.
 func (s fakeStore) apply(t *testing.T, texts ...string) *Result {
 	t.Helper()
+	before := s.wire(t)
 	r, err := Translate(mustParse(t, texts...), s, Options{})
 	if err != nil {
 		t.Fatalf("translate: %v", err)
+	}
+	if s.wire(t) != before {
+		t.Error("Translate changed what the store holds")
 	}
 	s.publish(r.Ops)
 	return r
@@ -228,5 +243,3 @@ func sameMessages(t *testing.T, got, want fakeStore) {
 		}
 	}
 }
-
-func sortedCopy(list []string) []string { return slices.Sorted(slices.Values(list)) }

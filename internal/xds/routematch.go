@@ -87,8 +87,10 @@ func addHeader(m *route.RouteMatch, h *routev3.HeaderMatcher) {
 	if !h.GetInvertMatch() && !h.GetTreatMissingHeaderAsEmpty() {
 		switch s := h.GetHeaderMatchSpecifier().(type) {
 		case *routev3.HeaderMatcher_ExactMatch:
+			//lint:ignore SA1019 control planes still send it
 			out.HeaderMatchSpecifier = &route.HeaderMatcher_ExactMatch{ExactMatch: s.ExactMatch}
 		case *routev3.HeaderMatcher_PrefixMatch:
+			//lint:ignore SA1019 control planes still send it
 			out.HeaderMatchSpecifier = &route.HeaderMatcher_PrefixMatch{PrefixMatch: s.PrefixMatch}
 		case *routev3.HeaderMatcher_StringMatch:
 			setString(out, s.StringMatch)
