@@ -14,8 +14,8 @@ C_BINS := $(patsubst c/test/%.c,$(T)/%,$(wildcard $(C_PROGRAMS:%=c/test/%.c)))
 SAN_STORE := $(STORE:%=$(T)/san/%)
 FLOOR := $(patsubst test/bench/%.c,$(T)/%.o,$(wildcard test/bench/*.bpf.c))
 
-# Packages that need nothing but a Go test; the end-to-end tests have their own.
-UNIT = $$($(GO_CMD) list ./... | grep -v '/test/')
+# The end-to-end tests have a target of their own.
+UNIT = $$($(GO_CMD) list ./... | grep -v '/test/e2e$$')
 
 # Made anew after deps.sh, whose tools are looked for when make starts.
 test: ## everything: lint, units, sanitizers, fuzzing, end to end (root)
