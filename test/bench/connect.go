@@ -51,15 +51,17 @@ out:
 	return ret;
 }
 
-static int connect_many(uint32_t ip, uint16_t port, int listener, int n,
-			uint32_t *ns, struct sockaddr_in *at)
+// n connections to the addresses in turn, all on one port.
+static int connect_many(const uint32_t *ips, int n_ips, uint16_t port, int listener,
+			int n, uint32_t *ns, struct sockaddr_in *at)
 {
 	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port) };
 	int i, ret = 0;
 
-	to.sin_addr.s_addr = ip;
-	for (i = 0; i < n && !ret; i++)
+	for (i = 0; i < n && !ret; i++) {
+		to.sin_addr.s_addr = ips[i % n_ips];
 		ret = connect_once(&to, listener, &ns[i], &at[i]);
+	}
 	return ret;
 }
 */
@@ -80,15 +82,21 @@ type arrivals struct {
 	at    map[netip.AddrPort]int // where they were accepted
 }
 
-// connect makes n connections to dst, one after the other, from inside the pod.
-func (p *pod) connect(dst netip.AddrPort, n int) (*arrivals, error) {
+// connect makes n connections from inside the pod, one after the other, to the
+// addresses in turn. They must share a port.
+func (p *pod) connect(n int, to ...netip.AddrPort) (*arrivals, error) {
 	nanos := make([]uint32, n)
 	at := make([]C.struct_sockaddr_in, n)
-	ip := dst.Addr().As4()
-	ret := C.connect_many(C.uint32_t(binary.NativeEndian.Uint32(ip[:])), C.uint16_t(dst.Port()),
-		C.int(p.listeners[dst.Port()]), C.int(n), (*C.uint32_t)(&nanos[0]), &at[0])
+	ips := make([]C.uint32_t, len(to))
+	for i, a := range to {
+		ip := a.Addr().As4()
+		ips[i] = C.uint32_t(binary.NativeEndian.Uint32(ip[:]))
+	}
+	port := to[0].Port()
+	ret := C.connect_many(&ips[0], C.int(len(ips)), C.uint16_t(port), C.int(p.listeners[port]),
+		C.int(n), (*C.uint32_t)(&nanos[0]), &at[0])
 	if ret < 0 {
-		return nil, fmt.Errorf("connect to %s: %w", dst, unix.Errno(-ret))
+		return nil, fmt.Errorf("connect to %v: %w", to, unix.Errno(-ret))
 	}
 	a := &arrivals{nanos: nanos, at: map[netip.AddrPort]int{}}
 	for _, s := range at {

@@ -66,18 +66,32 @@ func (s *sandbox) takeHooks() (hooks, error) {
 	return set, nil
 }
 
-// program returns the hook whose program has this name.
-func (set hooks) program(name string) (hook, error) {
+// read returns the kernel's counts of each program, in the order of the set.
+func (set hooks) read() ([]progInfo, error) {
+	var all []progInfo
 	for _, h := range set {
 		p, err := readProg(h.prog)
 		if err != nil {
-			return hook{}, err
+			return nil, err
 		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+// lead moves the program of this name to the front.
+func (set hooks) lead(name string) error {
+	progs, err := set.read()
+	if err != nil {
+		return err
+	}
+	for i, p := range progs {
 		if p.Name == name {
-			return h, nil
+			set[0], set[i] = set[i], set[0]
+			return nil
 		}
 	}
-	return hook{}, fmt.Errorf("program %s is not attached", name)
+	return fmt.Errorf("program %s is not attached", name)
 }
 
 // floors are the programs of floor.bpf.c.

@@ -165,13 +165,16 @@ func (b *bench) measureConnect() error {
 	if b.hooks, err = b.takeHooks(); err != nil {
 		return err
 	}
-	if err := b.measureRuns(false); err != nil {
+	if err := b.hooks.lead(connect4); err != nil {
+		return err
+	}
+	if err := b.measureUnconfigured(); err != nil {
 		return err
 	}
 	if err := b.configure(); err != nil {
 		return err
 	}
-	if err := b.measureRuns(true); err != nil {
+	if err := b.measureRuns(); err != nil {
 		return err
 	}
 	return b.measureLatency()
