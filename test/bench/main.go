@@ -55,6 +55,9 @@ func run() (int, error) {
 	if err != nil {
 		return 2, err
 	}
+	if mode := os.Getenv(pushEnv); mode != "" {
+		return 0, pushUntilEOF(mode)
+	}
 	if os.Getenv(innerEnv) == "" {
 		return superviseInner()
 	}

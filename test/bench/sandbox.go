@@ -154,13 +154,15 @@ func newSandbox(build string) (*sandbox, error) {
 	return s, nil
 }
 
+// args are the arguments of kmesh-node in ads mode on the sandbox.
+func (s *sandbox) args(command ...string) []string {
+	return append([]string{"--mode", "ads", "--bpf-fs-path", s.bpffs, "--cgroup2-path", s.cgroup}, command...)
+}
+
 // node runs kmesh-node in ads mode on the sandbox and returns how long it took and
 // what it printed. The error of a failed command ends in what it said.
 func (s *sandbox) node(args ...string) (time.Duration, string, error) {
-	args = append([]string{
-		"--mode", "ads", "--bpf-fs-path", s.bpffs, "--cgroup2-path", s.cgroup,
-	}, args...)
-	return timeCommand(exec.Command(filepath.Join(s.build, "kmesh-node"), args...))
+	return timeCommand(exec.Command(filepath.Join(s.build, "kmesh-node"), s.args(args...)...))
 }
 
 func timeCommand(cmd *exec.Cmd) (time.Duration, string, error) {
