@@ -253,7 +253,18 @@ struct km_conns {
 	struct km_conn way[KM_CONN_WAYS];
 };
 
-/* km_netns: key __u64 netns cookie. */
+/* km_netns: key __u64 netns cookie. What is in it is enrolled.
+ * km_netns_slot answers most lookups without hashing: the slot of a cookie
+ * is 0 when no cookie of that slot is enrolled, the cookie itself when that one
+ * is, anything else when km_netns must be asked. A writer adds to km_netns and
+ * then makes a slot that is 0 the cookie; it deletes from km_netns and
+ * makes the slot 0 unless km_netns has another cookie of that slot, and looks
+ * once more after that. */
+#define KM_NETNS_SLOT_SHIFT 52u
+#define KM_NETNS_SLOTS (1u << (64u - KM_NETNS_SLOT_SHIFT))
+#define KM_NETNS_SLOT(cookie) \
+	((__u32)((cookie) * 0x9e3779b97f4a7c15ull >> KM_NETNS_SLOT_SHIFT))
+#define KM_NETNS_ASK (~0ull)
 struct km_netns {
 	__u64 since; /* ktime, ns */
 };

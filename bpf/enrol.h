@@ -18,6 +18,13 @@ struct {
 } km_netns SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, KM_NETNS_SLOTS);
+	__type(key, __u32);
+	__type(value, __u64);
+} km_netns_slot SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, KM_MAX_OWN);
@@ -25,13 +32,23 @@ struct {
 	__type(value, __u32);
 } km_own SEC(".maps");
 
+static __always_inline __u64 *netns_slot(__u64 netns)
+{
+	__u32 i = KM_NETNS_SLOT(netns);
+
+	return bpf_map_lookup_elem(&km_netns_slot, &i);
+}
+
 /* bpf_get_netns_cookie: sock_addr programs from 5.7 on. */
 static __always_inline bool managed(struct bpf_sock_addr *ctx, __u64 netns)
 {
+	const __u64 *slot = netns_slot(netns);
 	const struct km_config *cfg;
 	__u64 socket;
 
-	if (bpf_map_lookup_elem(&km_netns, &netns))
+	if (slot && *slot == netns)
+		return true;
+	if (slot && *slot && bpf_map_lookup_elem(&km_netns, &netns))
 		return true;
 	cfg = config();
 	if (!cfg || cfg->manage != KM_MANAGE_ALL)
@@ -56,17 +73,24 @@ static __always_inline bool control(struct bpf_sock_addr *ctx, __u64 netns)
 	const struct km_config *cfg = config();
 	__be16 port = (__be16)ctx->user_port;
 	struct km_netns value = {};
+	__u64 *slot = netns_slot(netns);
 
-	if (!cfg || !cfg->control)
+	if (!slot || !cfg || !cfg->control)
 		return false;
 	if (port == bpf_htons(KM_CONTROL_LEAVE)) {
 		bpf_map_delete_elem(&km_netns, &netns);
+		if (*slot == netns)
+			*slot = KM_NETNS_ASK;
 		return true;
 	}
 	if (port != bpf_htons(KM_CONTROL_ENROLL) || netns == bpf_get_netns_cookie(NULL))
 		return false;
 	value.since = bpf_ktime_get_ns();
-	return bpf_map_update_elem(&km_netns, &netns, &value, BPF_ANY) == 0;
+	if (bpf_map_update_elem(&km_netns, &netns, &value, BPF_ANY))
+		return false;
+	if (!*slot)
+		*slot = netns;
+	return true;
 }
 
 #endif

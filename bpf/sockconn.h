@@ -5,7 +5,8 @@
  *
  *   sockconn -> filter_chain -> filter -> (route_config) -> cluster (-> search)
  *
- * each a tail call. Every way out but the last leaves the connection alone: no
+ * each a tail call, and each left out where it has nothing to choose: most
+ * listeners lead from sockconn straight to cluster. Every way out but the last leaves the connection alone: no
  * configuration, or an error here, lets it go where the application asked.
  * sockconn4.bpf.c and sockconn6.bpf.c make programs of it, each with its own TAILS:
  * kernels from 2025 on refuse an array that two attach types share. V6 says
@@ -41,6 +42,23 @@ static __always_inline int next(struct bpf_sock_addr *ctx, struct state *s,
 {
 	if (state_save(s))
 		bpf_tail_call(ctx, &TAILS, to);
+	return PASS;
+}
+
+/* On to the stage that has something to decide about the target; ranges: the one
+ * for which ranges are. */
+static __always_inline int on(struct bpf_sock_addr *ctx, struct state *s, enum km_tail ranges)
+{
+	switch (s->target.kind) {
+	case KM_T_CLUSTER:
+		return next(ctx, s, KM_TAIL_CLUSTER);
+	case KM_T_WEIGHTED:
+		return next(ctx, s, KM_TAIL_FILTER);
+	case KM_T_ROUTE:
+		return next(ctx, s, KM_TAIL_ROUTE_CONFIG);
+	case KM_T_RANGES:
+		return next(ctx, s, ranges);
+	}
 	return PASS;
 }
 
@@ -127,10 +145,10 @@ static __always_inline int begin(struct bpf_sock_addr *ctx, struct km_addr *a,
 		if (!listener_at(a, s, &l))
 			return restart(ctx, s);
 	}
-	if (!l || l->target.kind == KM_T_PASS)
+	if (!l)
 		return PASS;
 	s->target = l->target;
-	return next(ctx, s, KM_TAIL_FILTER_CHAIN);
+	return on(ctx, s, KM_TAIL_FILTER_CHAIN);
 }
 
 static __always_inline int sockconn(struct bpf_sock_addr *ctx)
@@ -168,11 +186,9 @@ static __always_inline int filter_chain(struct bpf_sock_addr *ctx)
 
 	if (!state_open(&s))
 		return reopen(ctx);
-	if (s.target.kind == KM_T_RANGES) {
-		destination(ctx, &a);
-		s.target = range_find(s.target.arg, &a);
-	}
-	return next(ctx, &s, KM_TAIL_FILTER);
+	destination(ctx, &a);
+	s.target = range_find(s.target.arg, &a);
+	return on(ctx, &s, KM_TAIL_ROUTE_CONFIG);
 }
 
 static __always_inline int filter(struct bpf_sock_addr *ctx)
@@ -182,14 +198,9 @@ static __always_inline int filter(struct bpf_sock_addr *ctx)
 	if (!state_open(&s))
 		return reopen(ctx);
 	choose_cluster(&s.target);
-	switch (s.target.kind) {
-	case KM_T_CLUSTER:
-		return next(ctx, &s, KM_TAIL_CLUSTER);
-	case KM_T_ROUTE:
-	case KM_T_RANGES: /* virtual hosts that the filter itself brought */
-		return next(ctx, &s, KM_TAIL_ROUTE_CONFIG);
-	}
-	return PASS;
+	if (s.target.kind != KM_T_CLUSTER)
+		return PASS;
+	return next(ctx, &s, KM_TAIL_CLUSTER);
 }
 
 static __always_inline int route_config(struct bpf_sock_addr *ctx)
@@ -215,11 +226,10 @@ static __always_inline int route_config(struct bpf_sock_addr *ctx)
 		destination(ctx, &a);
 		s.target = range_find(s.target.arg, &a);
 	}
-	if (s.target.kind == KM_T_WEIGHTED)
-		return next(ctx, &s, KM_TAIL_FILTER); /* which chooses */
-	if (s.target.kind != KM_T_CLUSTER)
+	/* A route that led to routes would go round here. */
+	if (s.target.kind != KM_T_CLUSTER && s.target.kind != KM_T_WEIGHTED)
 		return PASS;
-	return next(ctx, &s, KM_TAIL_CLUSTER);
+	return on(ctx, &s, KM_TAIL_ROUTE_CONFIG);
 }
 
 static __always_inline __u32 group_at(__u32 cluster, __u32 i)

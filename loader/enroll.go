@@ -40,7 +40,7 @@ func (h *Handles) Enroll(path string, force bool) (uint64, error) {
 	fd := h.fds["km_netns"]
 	var have kmNetns
 	if err := mapLookup(fd, cookie, &have); err == nil {
-		return cookie, nil
+		return cookie, h.slotAdd(cookie)
 	}
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
@@ -60,7 +60,7 @@ func (h *Handles) Enroll(path string, force bool) (uint64, error) {
 		return 0, &exit.Error{Code: exit.Unexpected, Step: "enroll", Object: path,
 			Err: errors.Join(errors.New("the map does not hold what was written"), err), Remedy: "run it again"}
 	}
-	return cookie, nil
+	return cookie, h.slotAdd(cookie)
 }
 
 // Unenroll releases the namespace at path. One that is not enrolled is an
@@ -83,7 +83,7 @@ func (h *Handles) UnenrollCookie(cookie uint64) error {
 	case err != nil:
 		return fmt.Errorf("unenroll namespace %d: %w", cookie, err)
 	}
-	return nil
+	return h.slotDrop(cookie)
 }
 
 // Enrolled lists the enrolled namespaces by cookie, and where they are found.

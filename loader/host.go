@@ -65,7 +65,7 @@ func capable() error {
 }
 
 func effectiveCaps() (uint64, error) {
-	f, err := os.Open("/proc/self/status")
+	f, err := os.Open("/proc/thread-self/status")
 	if err != nil {
 		return 0, err
 	}
@@ -76,7 +76,7 @@ func effectiveCaps() (uint64, error) {
 			return strconv.ParseUint(strings.TrimSpace(v), 16, 64)
 		}
 	}
-	return 0, errors.Join(errors.New("/proc/self/status has no CapEff"), s.Err())
+	return 0, errors.Join(errors.New("/proc/thread-self/status has no CapEff"), s.Err())
 }
 
 // fault fails the named step when KMESH_NODE_FAULT names it, and ends this

@@ -32,6 +32,9 @@ func (k *BpfKmesh) Load() error {
 		}
 		k.change("programs loaded: " + why)
 	}
+	if err := k.slotRepair(); err != nil {
+		return loadError("repair enrolment", "km_netns_slot", err, "")
+	}
 	return k.writeSettings()
 }
 

@@ -281,3 +281,8 @@ func objectsDir() string {
 	}
 	return "../build/bpf"
 }
+
+type syscallConn = syscall.RawConn
+
+// cookies lists the keys of a map whose keys are cookies.
+func cookies(fd int) ([]uint64, error) { return netnsKeys(fd) }

@@ -26,6 +26,7 @@ var mapTable = []mapRow{
 	{name: "km_counter"},
 	{name: "km_conn"},
 	{name: "km_netns"},
+	{name: "km_netns_slot"},
 	{name: "km_own"},
 	{name: "km_config"},
 	{name: "km_stats"},

@@ -29,6 +29,7 @@ const (
 	abiVersion = uint32(C.KM_ABI_VERSION)
 	spareSlab  = uint32(C.KM_SPARE_SLAB)
 	maxNetns   = int(C.KM_MAX_NETNS)
+	askNetns   = uint64(C.KM_NETNS_ASK)
 )
 
 // kernel returns s as the programs read it.

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+/*
+#include "bpf/abi.h"
+
+static __u32 netns_slot(__u64 cookie) { return KM_NETNS_SLOT(cookie); }
+*/
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// km_netns_slot answers for km_netns (see abi.h). The order of reads and writes is
+// what keeps the two in step with other processes that do the same.
+
+func slotOf(cookie uint64) uint32 { return uint32(C.netns_slot(C.__u64(cookie))) }
+
+// slotAdd makes the slot of a cookie that is in km_netns say so.
+func (h *Handles) slotAdd(cookie uint64) error {
+	var have uint64
+	fd, i := h.fds["km_netns_slot"], slotOf(cookie)
+	err := mapLookup(fd, i, &have)
+	if err == nil && have == 0 {
+		err = mapUpdate(fd, i, cookie)
+	}
+	if err != nil {
+		return fmt.Errorf("write km_netns_slot: %w", err)
+	}
+	return nil
+}
+
+// slotDrop makes the slot of a cookie that is no longer in km_netns right again.
+// A slot that another cookie uses is never 0 on the way; one that is enrolled in
+// between finds the 0, or is found by the second look.
+func (h *Handles) slotDrop(cookie uint64) error {
+	fd, i := h.fds["km_netns_slot"], slotOf(cookie)
+	value := uint64(0)
+	for {
+		shared, err := h.slotShared(i)
+		if shared || err != nil {
+			value = askNetns
+		}
+		if err := errors.Join(err, mapUpdate(fd, i, value)); err != nil {
+			return fmt.Errorf("write km_netns_slot: %w", err)
+		}
+		if value != 0 {
+			return nil
+		}
+		if shared, err = h.slotShared(i); err != nil || !shared {
+			return err
+		}
+	}
+}
+
+// slotShared says whether a cookie of slot i is in km_netns.
+func (h *Handles) slotShared(i uint32) (bool, error) {
+	keys, err := netnsKeys(h.fds["km_netns"])
+	return slices.ContainsFunc(keys, func(k uint64) bool { return slotOf(k) == i }), err
+}
+
+// slotRepair does slotAdd for all of km_netns: an enrolment may have been killed
+// before its own.
+func (h *Handles) slotRepair() error {
+	keys, err := netnsKeys(h.fds["km_netns"])
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		if err := h.slotAdd(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
