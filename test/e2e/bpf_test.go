@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// openPin returns a descriptor of the object that is pinned at path.
+func openPin(path string) (int, error) {
+	name, err := unix.BytePtrFromString(path)
+	if err != nil {
+		return -1, err
+	}
+	attr := struct {
+		pathname uint64
+		fd       uint32
+		flags    uint32
+	}{pathname: uint64(uintptr(unsafe.Pointer(name)))}
+	fd, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_OBJ_GET,
+		uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
+	if errno != 0 {
+		return -1, fmt.Errorf("open pin %s: %w", path, errno)
+	}
+	return int(fd), nil
+}
+
+// pinnedID returns the id of the pinned object, as "prog 12".
+func pinnedID(path string) (string, error) {
+	fd, err := openPin(path)
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(fd)
+	data, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", fd))
+	if err != nil {
+		return "", err
+	}
+	info := string(data)
+	// A link's fdinfo names its program too.
+	for _, kind := range []string{"link", "map", "prog"} {
+		for _, line := range strings.Split(info, "\n") {
+			if id, ok := strings.CutPrefix(line, kind+"_id:"); ok {
+				return kind + " " + strings.TrimSpace(id), nil
+			}
+		}
+	}
+	return "", fmt.Errorf("fdinfo of %s: no id in %q", path, info)
+}
+
+// mapElem writes (BPF_MAP_UPDATE_ELEM) or removes (BPF_MAP_DELETE_ELEM) an
+// element of the map that is pinned at path.
+func mapElem(path string, cmd uintptr, key, value []byte) error {
+	fd, err := openPin(path)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	attr := struct {
+		fd    uint32
+		_     uint32
+		key   uint64
+		value uint64
+		flags uint64
+	}{fd: uint32(fd), key: uint64(uintptr(unsafe.Pointer(&key[0])))}
+	if value != nil {
+		attr.value = uint64(uintptr(unsafe.Pointer(&value[0])))
+	}
+	if _, _, errno := unix.Syscall(unix.SYS_BPF, cmd, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr)); errno != 0 {
+		return fmt.Errorf("change element of %s: %w", path, errno)
+	}
+	return nil
+}
