@@ -67,28 +67,39 @@ func cookieAt(path string) (uint64, error) {
 }
 
 // askInside asks from inside of the namespace: a cookie is told of a socket only.
-func askInside(path string) inside {
+func askInside(path string) (a inside) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return inside{err: err}
 	}
-	ch := make(chan inside)
-	go func() {
-		// Never unlocked: the thread ends with this goroutine, so no other
-		// code can run in the namespace by mistake.
-		runtime.LockOSThread()
-		var a inside
+	onOwnThread(func() {
 		if a.err = unix.Setns(fd, unix.CLONE_NEWNET); a.err == nil {
 			a.cookie, a.err = ownCookie()
 		}
 		if a.err == nil {
 			a.net, a.err = procNet("/proc/thread-self")
 		}
-		ch <- a
-	}()
-	a := <-ch
+	})
 	a.err = errors.Join(a.err, unix.Close(fd))
 	return a
+}
+
+// onOwnThread runs do on a thread that ends with it, so that no other code can
+// find itself in the namespace that do entered. The main thread never ends, and
+// stands for the process in /proc/self: it is kept out.
+func onOwnThread(do func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			onOwnThread(do)
+			runtime.UnlockOSThread()
+			return
+		}
+		do() // and never unlocked
+	}()
+	<-done
 }
 
 // ownCookie is the cookie of the calling thread's network namespace.

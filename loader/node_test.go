@@ -175,16 +175,13 @@ func newNetns(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "ns")
 	must(t, os.WriteFile(path, nil, 0o600))
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // the thread ends with its namespace
-		err := unix.Unshare(unix.CLONE_NEWNET)
-		if err == nil {
+	var err error
+	onOwnThread(func() {
+		if err = unix.Unshare(unix.CLONE_NEWNET); err == nil {
 			err = unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, "")
 		}
-		done <- err
-	}()
-	must(t, <-done)
+	})
+	must(t, err)
 	t.Cleanup(func() { must(t, unix.Unmount(path, unix.MNT_DETACH)) })
 	return path
 }

@@ -61,10 +61,10 @@ func (c *command) get() *cli.Command {
 
 // find returns the resources of a kind, only those of that name or, for a
 // Listener, address, where one is given.
-func find(s *store.Store, kind config.Kind, name string) ([]proto.Message, error) {
+func find(s *store.Store, step string, kind config.Kind, name string) ([]proto.Message, error) {
 	all, err := s.List(kind)
 	if err != nil || name == "" {
-		return all, err
+		return all, storeError(step, err)
 	}
 	var l []proto.Message
 	for _, m := range all {
@@ -73,15 +73,15 @@ func find(s *store.Store, kind config.Kind, name string) ([]proto.Message, error
 		}
 	}
 	if len(l) == 0 {
-		return nil, &exit.Error{Code: exit.NotUp, Step: "get", Object: kind.String() + " " + name, Err: store.ErrNotFound}
+		return nil, &exit.Error{Code: exit.NotUp, Step: step, Object: kind.String() + " " + name, Err: store.ErrNotFound}
 	}
 	return l, nil
 }
 
 func (c *command) getKind(ctx *cli.Context, s *store.Store, kind config.Kind, name string) error {
-	found, err := find(s, kind, name)
+	found, err := find(s, "get", kind, name)
 	if err != nil {
-		return storeError("get", err)
+		return err
 	}
 	data := make([]map[string]any, 0, len(found))
 	for _, m := range found {
@@ -128,9 +128,9 @@ type clusterEndpoints struct {
 }
 
 func (c *command) getEndpoints(ctx *cli.Context, s *store.Store, name string) error {
-	clusters, err := find(s, config.Cluster, name)
+	clusters, err := find(s, "get endpoints", config.Cluster, name)
 	if err != nil {
-		return storeError("get endpoints", err)
+		return err
 	}
 	data := []clusterEndpoints{}
 	for _, m := range clusters {
@@ -180,9 +180,9 @@ func (c *command) delete() *cli.Command {
 				return usage("delete needs a name")
 			}
 			return c.withStore(ctx, "delete", func(s *store.Store, _ *loader.Handles) error {
-				found, err := find(s, kind, name)
+				found, err := find(s, "delete", kind, name)
 				if err != nil {
-					return storeError("delete", err)
+					return err
 				}
 				ops := make([]store.Op, 0, len(found))
 				for _, m := range found {

@@ -28,12 +28,14 @@ func (c *command) withStore(ctx *cli.Context, step string, do func(*store.Store,
 	})
 }
 
-// storeError gives the store's errors their exit codes.
+// storeError gives the store's errors their exit codes; one that has its code
+// already stays as it is.
 func storeError(step string, err error) error {
+	var coded *exit.Error
 	var invalid *store.InvalidError
 	switch {
-	case err == nil:
-		return nil
+	case err == nil, errors.As(err, &coded):
+		return err
 	case errors.Is(err, store.ErrLocked):
 		return &exit.Error{Code: exit.Locked, Step: step, Object: "store", Err: err, Remedy: "try again, or give a longer --lock-timeout"}
 	case errors.Is(err, store.ErrNoSpace):

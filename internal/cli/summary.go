@@ -4,7 +4,6 @@ package cli
 
 import (
 	"fmt"
-	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -90,11 +89,11 @@ func filterTo(f *listener.Filter) string {
 		case *filter.TcpProxy_Cluster:
 			return "cluster " + t.Cluster
 		case *filter.TcpProxy_WeightedClusters:
-			var l []string
-			for _, w := range t.WeightedClusters.Clusters {
-				l = append(l, fmt.Sprintf("%s=%d", w.Name, w.Weight))
+			l := t.WeightedClusters.Clusters
+			if len(l) == 0 {
+				return "clusters, none"
 			}
-			return "clusters " + strings.Join(l, ",")
+			return fmt.Sprintf("%d clusters, the first %s", len(l), l[0].Name)
 		}
 	case *listener.Filter_HttpConnectionManager:
 		switch t := c.HttpConnectionManager.RouteSpecifier.(type) {
