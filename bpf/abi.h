@@ -243,7 +243,7 @@ enum km_conn_flags {
 };
 struct km_conn {
 	__u64 cookie; /* of the socket; 0: free */
-	__u64 since;  /* ktime, ns, of connect */
+	__u64 since;  /* ktime, ns, of connect; of a thread's record only */
 	__u32 endpoint; /* handle */
 	__u32 id;	/* km_endpoint.id at that time */
 	__u32 flags;	/* enum km_conn_flags */

@@ -31,17 +31,22 @@ static __always_inline bool choose(struct choice *c, __u32 handle, __u32 index)
 	return c->endpoint != NULL;
 }
 
-static __always_inline bool healthy(const struct choice *c, __u64 now)
+static __always_inline bool healthy(const struct choice *c)
 {
-	return c->endpoint->ejected_until <= now;
+	__u64 until = c->endpoint->ejected_until;
+
+	/* Reading the clock costs more than all the rest of the choice. */
+	return !until || until <= bpf_ktime_get_ns();
 }
 
 /* Is a the better of two for LEAST_REQUEST: healthy, then fewer connections
  * for its weight. */
-static __always_inline bool less(const struct choice *a, const struct choice *b, __u64 now)
+static __always_inline bool less(const struct choice *a, const struct choice *b)
 {
-	if (healthy(a, now) != healthy(b, now))
-		return healthy(a, now);
+	bool up = healthy(a);
+
+	if (up != healthy(b))
+		return up;
 	return (__u64)a->endpoint->active * b->endpoint->weight <
 	       (__u64)b->endpoint->active * a->endpoint->weight;
 }
@@ -50,7 +55,7 @@ static __always_inline bool less(const struct choice *a, const struct choice *b,
  * better of two: one chosen by weight, so that idle endpoints get their share,
  * and any other. */
 static __always_inline bool choose_by_policy(struct choice *c, __u32 pick, const struct km_pick *p,
-					     __u32 lb, __u64 now)
+					     __u32 lb)
 {
 	struct choice other;
 	__u64 random = 0;
@@ -64,7 +69,7 @@ static __always_inline bool choose_by_policy(struct choice *c, __u32 pick, const
 	if (lb != KM_LEAST_REQUEST || p->n < 2)
 		return true;
 	handle = pick_second(pick, p, random, &i);
-	if (choose(&other, handle, i) && less(&other, c, now))
+	if (choose(&other, handle, i) && less(&other, c))
 		*c = other;
 	return true;
 }

@@ -19,19 +19,20 @@
 #define E_ALREADY 114
 #define E_INPROGRESS 115
 
-#define NSEC_PER_SEC 1000000000ull
 #define MAX_LEVEL 32
 
 /* Skips the endpoint for a while: twice as long each time in a row. Failures of
  * connects that were under way when it was ejected do not count again. */
-static __always_inline void eject(struct km_endpoint *e, struct km_endpoint_stats *s, __u64 now)
+static __always_inline void eject(struct km_endpoint *e, struct km_endpoint_stats *s)
 {
 	const struct km_config *cfg = config();
-	__u64 wait;
+	__u64 wait, now;
 	__u32 level;
 
-	if (!cfg || !cfg->outlier_failures || e->fails < cfg->outlier_failures ||
-	    e->ejected_until > now)
+	if (!cfg || !cfg->outlier_failures || e->fails < cfg->outlier_failures)
+		return;
+	now = bpf_ktime_get_ns();
+	if (e->ejected_until > now)
 		return;
 	level = e->level;
 	if (level >= MAX_LEVEL)
@@ -44,24 +45,14 @@ static __always_inline void eject(struct km_endpoint *e, struct km_endpoint_stat
 	__sync_fetch_and_add(&s->ejections, 1);
 }
 
-/* err: 0 connected, else a positive errno; gave_up: closed by the application
- * before an answer came. */
-static __always_inline void result(struct km_conn *c, int err, bool gave_up)
+/* err: 0 connected, after took ns; else a positive errno. */
+static __always_inline void result(struct km_conn *c, int err, __u64 took)
 {
 	struct km_endpoint *e = node(c->endpoint);
 	struct km_endpoint_stats *s = node(c->endpoint + 1);
-	__u64 now = bpf_ktime_get_ns();
-	__u64 took = now - c->since;
 
 	if (!e || !s || e->id != c->id)
 		return;
-	if (gave_up) {
-		/* Nobody answered for longer than the first retransmission takes:
-		 * the endpoint's doing. Sooner: the application's own. */
-		if (took < NSEC_PER_SEC)
-			return;
-		err = E_TIMEDOUT;
-	}
 	switch (err) {
 	case 0:
 		__sync_fetch_and_add(&s->ok, 1);
@@ -90,7 +81,7 @@ static __always_inline void result(struct km_conn *c, int err, bool gave_up)
 		return;
 	}
 	__sync_fetch_and_add(&e->fails, 1);
-	eject(e, s, now);
+	eject(e, s);
 }
 
 /* A system call's own return value, by thread: for the variants of the
@@ -102,7 +93,7 @@ static __always_inline void thread_result(long ret)
 	if (!c)
 		return;
 	if (ret != -E_INPROGRESS && ret != -E_ALREADY && ret != -E_INTR)
-		result(c, ret < 0 ? -ret : 0, false);
+		result(c, ret < 0 ? -ret : 0, bpf_ktime_get_ns() - c->since);
 	c->cookie = 0;
 }
 

@@ -38,46 +38,48 @@ struct {
 } TAILS SEC(".maps");
 
 static __always_inline int next(struct bpf_sock_addr *ctx, struct state *s,
-				enum km_tail to)
+				const struct km_addr *a, enum km_tail to)
 {
-	if (state_save(s))
+	if (state_save(s, a))
 		bpf_tail_call(ctx, &TAILS, to);
 	return PASS;
 }
 
 /* On to the stage that has something to decide about the target; ranges: the one
  * for which ranges are. */
-static __always_inline int on(struct bpf_sock_addr *ctx, struct state *s, enum km_tail ranges)
+static __always_inline int on(struct bpf_sock_addr *ctx, struct state *s,
+			      const struct km_addr *a, enum km_tail ranges)
 {
 	switch (s->target.kind) {
 	case KM_T_CLUSTER:
-		return next(ctx, s, KM_TAIL_CLUSTER);
+		return next(ctx, s, a, KM_TAIL_CLUSTER);
 	case KM_T_WEIGHTED:
-		return next(ctx, s, KM_TAIL_FILTER);
+		return next(ctx, s, a, KM_TAIL_FILTER);
 	case KM_T_ROUTE:
-		return next(ctx, s, KM_TAIL_ROUTE_CONFIG);
+		return next(ctx, s, a, KM_TAIL_ROUTE_CONFIG);
 	case KM_T_RANGES:
-		return next(ctx, s, ranges);
+		return next(ctx, s, a, ranges);
 	}
 	return PASS;
 }
 
-static __always_inline int restart(struct bpf_sock_addr *ctx, struct state *s)
+static __always_inline int restart(struct bpf_sock_addr *ctx, struct state *s,
+				   const struct km_addr *a)
 {
 	struct km_stats *st = stats();
 
 	if (st)
 		st->restarts++;
 	s->restarts++;
-	return next(ctx, s, KM_TAIL_RESTART);
+	return next(ctx, s, a, KM_TAIL_RESTART);
 }
 
 /* A state that does not open was overwritten: begin again, with a new one. */
-static __always_inline int reopen(struct bpf_sock_addr *ctx)
+static __always_inline int reopen(struct bpf_sock_addr *ctx, const struct km_addr *a)
 {
 	struct state s = {};
 
-	return restart(ctx, &s);
+	return restart(ctx, &s, a);
 }
 
 static __always_inline void destination(struct bpf_sock_addr *ctx, struct km_addr *a)
@@ -118,8 +120,8 @@ static __always_inline bool listener_at(const struct km_addr *a, const struct st
 }
 
 /* Finds the listener and enters the chain, at the generation of this moment. */
-static __always_inline int begin(struct bpf_sock_addr *ctx, struct km_addr *a,
-				 struct state *s)
+static __always_inline int begin(struct bpf_sock_addr *ctx, struct state *s,
+				 const struct km_addr *a)
 {
 	struct km_listener *l = NULL;
 	struct km_ports *ports;
@@ -137,18 +139,18 @@ static __always_inline int begin(struct bpf_sock_addr *ctx, struct km_addr *a,
 
 	s->generation = *(volatile __u64 *)&meta->generation;
 	if (ports->exact & bit && !listener_at(a, s, &l))
-		return restart(ctx, s);
+		return restart(ctx, s, a);
 	if (!l && ports->wildcard & bit) {
-		if (!is_ipv4(a))
-			a->ip[0] = a->ip[1] = a->ip[2] = 0;
-		a->ip[3] = 0;
-		if (!listener_at(a, s, &l))
-			return restart(ctx, s);
+		struct km_addr any = { .port = a->port };
+
+		any.ip[2] = is_ipv4(a) ? a->ip[2] : 0;
+		if (!listener_at(&any, s, &l))
+			return restart(ctx, s, a);
 	}
 	if (!l)
 		return PASS;
 	s->target = l->target;
-	return on(ctx, s, KM_TAIL_FILTER_CHAIN);
+	return on(ctx, s, a, KM_TAIL_FILTER_CHAIN);
 }
 
 static __always_inline int sockconn(struct bpf_sock_addr *ctx)
@@ -165,7 +167,7 @@ static __always_inline int sockconn(struct bpf_sock_addr *ctx)
 		return DENY;
 	if (!managed(ctx, netns))
 		return PASS;
-	return begin(ctx, &a, &s);
+	return begin(ctx, &s, &a);
 }
 
 static __always_inline int begin_again(struct bpf_sock_addr *ctx)
@@ -173,10 +175,10 @@ static __always_inline int begin_again(struct bpf_sock_addr *ctx)
 	struct state s;
 	struct km_addr a;
 
-	if (!state_open(&s))
-		s = (struct state){};
 	destination(ctx, &a);
-	return begin(ctx, &a, &s);
+	if (!state_open(&s, &a))
+		s = (struct state){};
+	return begin(ctx, &s, &a);
 }
 
 static __always_inline int filter_chain(struct bpf_sock_addr *ctx)
@@ -184,23 +186,25 @@ static __always_inline int filter_chain(struct bpf_sock_addr *ctx)
 	struct state s;
 	struct km_addr a;
 
-	if (!state_open(&s))
-		return reopen(ctx);
 	destination(ctx, &a);
+	if (!state_open(&s, &a))
+		return reopen(ctx, &a);
 	s.target = range_find(s.target.arg, &a);
-	return on(ctx, &s, KM_TAIL_ROUTE_CONFIG);
+	return on(ctx, &s, &a, KM_TAIL_ROUTE_CONFIG);
 }
 
 static __always_inline int filter(struct bpf_sock_addr *ctx)
 {
 	struct state s;
+	struct km_addr a;
 
-	if (!state_open(&s))
-		return reopen(ctx);
+	destination(ctx, &a);
+	if (!state_open(&s, &a))
+		return reopen(ctx, &a);
 	choose_cluster(&s.target);
 	if (s.target.kind != KM_T_CLUSTER)
 		return PASS;
-	return next(ctx, &s, KM_TAIL_CLUSTER);
+	return next(ctx, &s, &a, KM_TAIL_CLUSTER);
 }
 
 static __always_inline int route_config(struct bpf_sock_addr *ctx)
@@ -210,26 +214,25 @@ static __always_inline int route_config(struct bpf_sock_addr *ctx)
 	struct state s;
 	struct km_addr a;
 
-	if (!state_open(&s))
-		return reopen(ctx);
+	destination(ctx, &a);
+	if (!state_open(&s, &a))
+		return reopen(ctx, &a);
 	if (s.target.kind == KM_T_ROUTE) {
 		root = bpf_map_lookup_elem(&km_route, &s.target.arg);
 		if (!root)
 			return PASS;
 		if (!tree_at(root, &s, (void **)&route))
-			return restart(ctx, &s);
+			return restart(ctx, &s, &a);
 		if (!route || route->head.kind != KM_ROUTE)
 			return PASS;
 		s.target = route->target;
 	}
-	if (s.target.kind == KM_T_RANGES) {
-		destination(ctx, &a);
+	if (s.target.kind == KM_T_RANGES)
 		s.target = range_find(s.target.arg, &a);
-	}
 	/* A route that led to routes would go round here. */
 	if (s.target.kind != KM_T_CLUSTER && s.target.kind != KM_T_WEIGHTED)
 		return PASS;
-	return on(ctx, &s, KM_TAIL_ROUTE_CONFIG);
+	return on(ctx, &s, &a, KM_TAIL_ROUTE_CONFIG);
 }
 
 static __always_inline __u32 group_at(__u32 cluster, __u32 i)
@@ -239,16 +242,16 @@ static __always_inline __u32 group_at(__u32 cluster, __u32 i)
 	return slot ? slot[(KM_CLUSTER_CELL0 + i) & (KM_CELLS4 - 1)] : 0;
 }
 
-static __always_inline int redirect(struct bpf_sock_addr *ctx, struct choice *c,
-				    __u32 lb, __u64 now)
+static __always_inline int redirect(struct bpf_sock_addr *ctx, struct choice *c, __u32 lb)
 {
 	struct km_endpoint *e = c->endpoint;
 	const struct km_config *cfg = config();
 	__u32 flags = lb == KM_LEAST_REQUEST ? KM_CONN_COUNT : 0;
 
-	conn_put(bpf_get_socket_cookie(ctx), c->handle, e->id, now, flags);
+	conn_put(bpf_get_socket_cookie(ctx), c->handle, e->id, 0, flags);
 	if (cfg && cfg->per_thread)
-		conn_put(bpf_get_current_pid_tgid() | KM_CONN_THREAD, c->handle, e->id, now, 0);
+		conn_put(bpf_get_current_pid_tgid() | KM_CONN_THREAD, c->handle, e->id,
+			 bpf_ktime_get_ns(), 0);
 	if (V6) {
 		ctx->user_ip6[0] = e->ip[0];
 		ctx->user_ip6[1] = e->ip[1];
@@ -272,11 +275,10 @@ struct group {
 
 enum found { FOUND, NONE, OVERTAKEN };
 
-static __always_inline enum found group(struct bpf_sock_addr *ctx, const struct state *s,
+static __always_inline enum found group(const struct state *s, const struct km_addr *a,
 					struct group *g)
 {
 	struct km_root *root = bpf_map_lookup_elem(&km_cluster, &s->target.arg);
-	struct km_addr a;
 	__u32 tree, first;
 
 	if (!root)
@@ -286,9 +288,8 @@ static __always_inline enum found group(struct bpf_sock_addr *ctx, const struct 
 	g->cluster = node(tree);
 	if (!g->cluster || g->cluster->head.kind != KM_CLUSTER || g->cluster->passthrough)
 		return NONE;
-	destination(ctx, &a);
-	first = is_ipv4(&a) ? 0 : g->cluster->n4;
-	g->count = is_ipv4(&a) ? g->cluster->n4 : g->cluster->n6;
+	first = is_ipv4(a) ? 0 : g->cluster->n4;
+	g->count = is_ipv4(a) ? g->cluster->n4 : g->cluster->n6;
 	if (s->group >= g->count)
 		return NONE;
 	g->pick = group_at(tree, first + s->group);
@@ -300,24 +301,25 @@ static __always_inline enum found group(struct bpf_sock_addr *ctx, const struct 
  * search begins. */
 static __always_inline int cluster(struct bpf_sock_addr *ctx)
 {
-	__u64 now = bpf_ktime_get_ns();
 	struct choice c = {};
 	struct group g = {};
 	enum found found;
+	struct km_addr a;
 	struct state s;
 
-	if (!state_open(&s))
-		return reopen(ctx);
-	found = group(ctx, &s, &g);
+	destination(ctx, &a);
+	if (!state_open(&s, &a))
+		return reopen(ctx, &a);
+	found = group(&s, &a, &g);
 	if (found != FOUND)
-		return found == NONE ? PASS : restart(ctx, &s);
-	if (!choose_by_policy(&c, g.pick, g.p, g.cluster->lb, now))
+		return found == NONE ? PASS : restart(ctx, &s, &a);
+	if (!choose_by_policy(&c, g.pick, g.p, g.cluster->lb))
 		return PASS;
-	if (healthy(&c, now) || s.tries == ANY)
-		return redirect(ctx, &c, g.cluster->lb, now);
+	if (healthy(&c) || s.tries == ANY)
+		return redirect(ctx, &c, g.cluster->lb);
 	s.slot = (KM_PICK_CELL0 + c.index) / KM_CELLS8;
 	s.searched = 0;
-	return next(ctx, &s, g.p->n > 1 && ++s.tries < TRIES ? KM_TAIL_CLUSTER : KM_TAIL_SEARCH);
+	return next(ctx, &s, &a, g.p->n > 1 && ++s.tries < TRIES ? KM_TAIL_CLUSTER : KM_TAIL_SEARCH);
 }
 
 /* Where the first choices were ejected: the next endpoint in order that is not,
@@ -329,19 +331,21 @@ static __always_inline int search(struct bpf_sock_addr *ctx)
 	struct group g = {};
 	struct km_stats *st;
 	enum found found;
+	struct km_addr a;
 	struct state s;
 	__u32 slots;
 
-	if (!state_open(&s))
-		return reopen(ctx);
-	found = group(ctx, &s, &g);
+	destination(ctx, &a);
+	if (!state_open(&s, &a))
+		return reopen(ctx, &a);
+	found = group(&s, &a, &g);
 	if (found != FOUND)
-		return found == NONE ? PASS : restart(ctx, &s);
+		return found == NONE ? PASS : restart(ctx, &s, &a);
 	slots = (KM_PICK_CELL0 + g.p->n + KM_CELLS8 - 1) / KM_CELLS8;
 	_Pragma("clang loop unroll(full)")
 	for (__u32 k = 0; k < SEARCH; k++)
 		if (choose_in_slot(&c, g.pick, s.slot + k, g.p->n, now))
-			return redirect(ctx, &c, g.cluster->lb, now);
+			return redirect(ctx, &c, g.cluster->lb);
 	s.slot += SEARCH;
 	s.searched += SEARCH;
 	if (s.slot >= slots) { /* once more from the start, to where it began */
@@ -349,7 +353,7 @@ static __always_inline int search(struct bpf_sock_addr *ctx)
 		s.slot = 0;
 	}
 	if (s.searched < slots)
-		return next(ctx, &s, KM_TAIL_SEARCH);
+		return next(ctx, &s, &a, KM_TAIL_SEARCH);
 	s.tries = 0;
 	if (++s.group == g.count) {
 		st = stats();
@@ -358,7 +362,7 @@ static __always_inline int search(struct bpf_sock_addr *ctx)
 		s.group = 0;
 		s.tries = ANY;
 	}
-	return next(ctx, &s, KM_TAIL_CLUSTER);
+	return next(ctx, &s, &a, KM_TAIL_CLUSTER);
 }
 
 #define STAGE(name, stage)                                                                         \

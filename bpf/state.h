@@ -11,8 +11,10 @@
  * A tail call keeps the context and drops the stack. The context of connect has
  * no room, sk_storage costs 700 ns, so the state is in per-CPU scratch. Under full
  * or lazy preemption another task's connect may run on this CPU in between and
- * write here. So the state is sealed with the thread that wrote it: a state
- * that is not whole, or not ours, does not open, and the chain starts again.
+ * write here. So the state is sealed with the destination, which every stage
+ * has from the context: what is not whole, or of another destination, does not
+ * open, and the chain starts again. The state of another connect to the same
+ * destination serves as well: its choices are as good, of one generation.
  */
 struct state {
 	__u64 seal;
@@ -26,7 +28,7 @@ struct state {
 	__u8 pad;
 };
 
-#define STATES 8u /* threads that share a CPU seldom share a state */
+#define STATES 8u /* destinations on a CPU seldom share a state */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -35,42 +37,42 @@ struct {
 	__type(value, struct state);
 } km_scratch SEC(".maps");
 
-static __always_inline __u64 seal(const struct state *s, __u64 thread)
+static __always_inline __u64 seal(const struct state *s, const struct km_addr *a)
 {
 	const __u64 *w = (const __u64 *)s;
+	__u64 high = (__u64)a->ip[0] << 32 | a->ip[1];
+	__u64 low = (__u64)a->ip[2] << 32 | a->ip[3];
 
-	return thread * 0x9e3779b97f4a7c15ull ^ w[1] ^ (w[2] << 1 | w[2] >> 63) ^
-	       (w[3] << 2 | w[3] >> 62);
+	return (high + a->port) * 0x9e3779b97f4a7c15ull ^ low * 0xc2b2ae3d27d4eb4full ^ w[1] ^
+	       (w[2] << 1 | w[2] >> 63) ^ (w[3] << 2 | w[3] >> 62);
 }
 
-static __always_inline struct state *scratch(__u64 thread)
+static __always_inline struct state *scratch(const struct km_addr *a)
 {
-	__u32 i = thread & (STATES - 1);
+	__u32 i = (a->ip[3] >> 24 ^ a->port >> 8) & (STATES - 1);
 
 	return bpf_map_lookup_elem(&km_scratch, &i);
 }
 
-static __always_inline bool state_save(struct state *s)
+static __always_inline bool state_save(struct state *s, const struct km_addr *a)
 {
-	__u64 thread = bpf_get_current_pid_tgid();
-	struct state *p = scratch(thread);
+	struct state *p = scratch(a);
 
 	if (!p)
 		return false;
-	s->seal = seal(s, thread);
+	s->seal = seal(s, a);
 	*p = *s;
 	return true;
 }
 
-static __always_inline bool state_open(struct state *s)
+static __always_inline bool state_open(struct state *s, const struct km_addr *a)
 {
-	__u64 thread = bpf_get_current_pid_tgid();
-	const struct state *p = scratch(thread);
+	const struct state *p = scratch(a);
 
 	if (!p)
 		return false;
 	*s = *p;
-	return s->seal == seal(s, thread);
+	return s->seal == seal(s, a);
 }
 
 #endif
