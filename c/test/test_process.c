@@ -1,0 +1,3 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "test.h"
+const struct test process_tests[] = { TESTS_END };

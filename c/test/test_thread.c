@@ -1,0 +1,3 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "test.h"
+const struct test thread_tests[] = { TESTS_END };
