@@ -352,17 +352,24 @@ static __always_inline int search(struct bpf_sock_addr *ctx)
 		s.searched -= s.slot - slots;
 		s.slot = 0;
 	}
-	if (s.searched < slots)
-		return next(ctx, &s, &a, KM_TAIL_SEARCH);
-	s.tries = 0;
-	if (++s.group == g.count) {
-		st = stats();
-		if (st)
-			st->all_ejected++;
-		s.group = 0;
-		s.tries = ANY;
+	if (s.searched < slots) {
+		next(ctx, &s, &a, KM_TAIL_SEARCH);
+	} else {
+		s.tries = 0;
+		if (++s.group == g.count) {
+			st = stats();
+			if (st)
+				st->all_ejected++;
+			s.group = 0;
+			s.tries = ANY;
+		}
+		next(ctx, &s, &a, KM_TAIL_CLUSTER);
 	}
-	return next(ctx, &s, &a, KM_TAIL_CLUSTER);
+	/* Still here: no more tail calls. Better an endpoint that was ejected than
+	 * none of the cluster's. */
+	return choose_by_policy(&c, g.pick, g.p, g.cluster->lb) ?
+		       redirect(ctx, &c, g.cluster->lb) :
+		       PASS;
 }
 
 #define STAGE(name, stage)                                                                         \
