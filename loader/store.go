@@ -3,8 +3,10 @@
 package loader
 
 import (
+	"errors"
 	"fmt"
 
+	"github.com/kmesh-net/kmesh-node/internal/exit"
 	"github.com/kmesh-net/kmesh-node/internal/store"
 )
 
@@ -15,11 +17,15 @@ func (k *BpfKmesh) openStore() error {
 	if err := fault("store"); err != nil {
 		return loadError("deserial_init", k.t.root(), err, "")
 	}
+	store.SetLockTimeout(k.cfg.LockTimeout)
 	s, err := store.Open()
+	if errors.Is(err, store.ErrLocked) {
+		return &exit.Error{Code: exit.Locked, Step: "deserial_init", Object: "store", Err: err,
+			Remedy: "try again, or give a longer --lock-timeout"}
+	}
 	if err != nil {
 		return loadError("deserial_init", k.t.root(), err, "run: kmesh-node down, then up again")
 	}
-	s.SetLockTimeout(k.cfg.LockTimeout)
 	if err := s.Close(true); err != nil {
 		return fmt.Errorf("close store: %w", err)
 	}

@@ -18,12 +18,12 @@ func (c *command) withStore(ctx *cli.Context, step string, do func(*store.Store,
 		if err := h.ApiEnvCfg(); err != nil {
 			return err
 		}
+		store.SetLockTimeout(cfg.LockTimeout)
 		s, err := store.Open()
 		if err != nil {
 			return storeError(step, err)
 		}
 		defer func() { err = errors.Join(err, storeError(step, s.Close(true))) }()
-		s.SetLockTimeout(cfg.LockTimeout)
 		return do(s, h)
 	})
 }

@@ -45,7 +45,8 @@ type Op = config.Op
 type Store struct{}
 
 // Open opens the store on the maps that this process's environment names
-// (deserial_init). It is an error when it is open already.
+// (deserial_init). It is an error when it is open already. It waits for another
+// process's publication, too: SetLockTimeout comes before it.
 func Open() (*Store, error) {
 	if err := call(func() C.int { return C.deserial_init() }); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
@@ -64,7 +65,7 @@ func (s *Store) Close(persist bool) error {
 
 // SetLockTimeout sets how long to wait for another process's publication. 5 s
 // unless set; less than a millisecond: not at all.
-func (s *Store) SetLockTimeout(d time.Duration) {
+func SetLockTimeout(d time.Duration) {
 	C.deserial_set_lock_timeout(C.uint(max(d, 0).Milliseconds()))
 }
 
