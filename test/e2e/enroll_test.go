@@ -37,7 +37,7 @@ func TestOnlyEnrolledNamespacesAreTouched(t *testing.T) {
 
 	n.want(exitDone, "unenroll", "--netns", p.path)
 	wantReach(t, c, service, service)
-	refused(t, exitNotUp, n.run("unenroll", "--netns", p.path), p.path)
+	refused(t, exitNotUp, n.run("unenroll", "--netns", p.path), "not enrolled")
 }
 
 func TestEnrollByProcess(t *testing.T) {

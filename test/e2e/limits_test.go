@@ -33,20 +33,40 @@ func TestClusterOf4096Endpoints(t *testing.T) {
 	wantSpread(t, p.client(0), service, want)
 }
 
-func TestTheOneHealthyEndpointOfManyIsFound(t *testing.T) {
-	const all, good = 4096, 4000
-	n := upNode(t, append(forLong, "--outlier-failures", "1")...)
-	p, addrs := crowd(t, all, func(i int) int {
+// ailing is a cluster in which the good'th of n endpoints alone does not refuse.
+func ailing(t *testing.T, n, good int) (c *client, addrs []string) {
+	t.Helper()
+	h := upNode(t, append(forLong, "--outlier-failures", "1")...)
+	p, addrs := crowd(t, n, func(i int) int {
 		if i == good {
 			return 9000
 		}
 		return 9001
 	})
-	n.enroll(p)
-	n.apply(cds(static("a", addrs...)), lds(listener(service, toCluster("a"))))
-	c := p.client(0)
-	wantSpread(t, c, service, counts{refusal: all - 1, addrs[good]: 1})
-	wantSpread(t, c, service, counts{addrs[good]: 100})
+	p.serve(service)
+	h.enroll(p)
+	h.apply(cds(static("a", addrs...)), lds(listener(service, toCluster("a"))))
+	c = p.client(0)
+	wantSpread(t, c, service, counts{refusal: n - 1, addrs[good]: 1})
+	return c, addrs
+}
+
+func TestTheOneHealthyEndpointOfManyIsFound(t *testing.T) {
+	for _, good := range []int{0, 250, 499} {
+		c, addrs := ailing(t, 500, good)
+		wantSpread(t, c, service, counts{addrs[good]: 1000})
+	}
+}
+
+// The search for a healthy endpoint is bounded. Beyond that an endpoint is taken
+// that was ejected; the connection is not left to an address that nobody serves.
+func TestSearchThatIsGivenUpEndsAtAnEndpoint(t *testing.T) {
+	const all, good = 4096, 4000
+	c, addrs := ailing(t, all, good)
+	got := c.spread(service, all)
+	if got[refusal]+got[addrs[good]] != all || got[addrs[good]] < 100 {
+		t.Errorf("%d connections:%v", all, got)
+	}
 }
 
 func TestLongNamesAreNotCut(t *testing.T) {

@@ -57,8 +57,19 @@ func (p *pod) addresses(addrs ...string) {
 		p.has[ip] = true
 		fmt.Fprintf(&batch, "addr add %s/%d dev lo\n", ip, ip.BitLen())
 	}
-	if batch.Len() > 0 {
-		run(p.t, batch.String(), "ip", "-n", p.name, "-batch", "-")
+	if batch.Len() == 0 {
+		return
+	}
+	run(p.t, batch.String(), "ip", "-n", p.name, "-batch", "-")
+	// The kernel takes up IPv6 addresses in its own time, on lo too.
+	if err := eventually(func() error {
+		out, err := exec.Command("ip", "-6", "-n", p.name, "addr", "show", "tentative").Output()
+		if err == nil && len(out) > 0 {
+			err = fmt.Errorf("still tentative: %s", out)
+		}
+		return err
+	}); err != nil {
+		p.t.Fatal(err)
 	}
 }
 
