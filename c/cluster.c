@@ -113,11 +113,12 @@ static int add_group(struct build *w, uint32_t family, uint32_t priority,
 			"load_assignment: more than %u groups by priority and address family",
 			KM_MAX_GROUPS);
 	*id = w->n_groups++;
-	group = &w->groups[*id];
-	group->family = family;
-	group->priority = priority;
-	group->id = *id;
-	group->n = 1;
+	w->groups[*id] = (struct group){
+		.family = family,
+		.priority = priority,
+		.id = *id,
+		.n = 1,
+	};
 	return 0;
 }
 

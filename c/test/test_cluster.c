@@ -82,6 +82,18 @@ static void without_locality_weights_endpoints_count(void)
 		   "10.0.0.1:80=3 10.0.0.2:80=1 | 10.0.0.3:80=1");
 }
 
+static void a_priority_without_shares_is_no_group(void)
+{
+	Cluster__Cluster *c = make_cluster("a");
+
+	make_endpoint(make_locality(c, 0, 0), "10.0.0.1:80", 0);
+	make_locality(c, 2, 0);
+	make_endpoint(make_locality(c, 0, 1), "10.0.0.2:80", 0);
+	CHECK_INT(deserial_init(), 0);
+	CHECK_INT(put(c), 0);
+	CHECK_TEXT(endpoints("a"), "10.0.0.2:80=1");
+}
+
 static void an_address_twice_adds_up(void)
 {
 	Cluster__Cluster *c = make_cluster("a");
@@ -305,6 +317,7 @@ const struct test cluster_tests[] = {
 	TEST(weights_are_exact),
 	TEST(localities_share_by_their_weights),
 	TEST(without_locality_weights_endpoints_count),
+	TEST(a_priority_without_shares_is_no_group),
 	TEST(an_address_twice_adds_up),
 	TEST(large_weights_keep_their_proportion),
 	TEST(unhealthy_and_unresolved_take_nothing),
