@@ -5,6 +5,7 @@ package e2e
 import (
 	"encoding/binary"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -106,19 +107,8 @@ func TestEnrollFromInside(t *testing.T) {
 func TestHostNamespaceIsEnrolledOnlyWithForce(t *testing.T) {
 	n, _, _ := guest(t)
 	// PID 1 of these tests is in the namespace that stands for the host's.
-	host := &pod{t: t, path: "/proc/1/ns/net"}
-	host.serve() // no addresses: those of lo are enough
-	host.has = nil
-	l := host.listen("127.0.0.1:80")
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go answer(conn, "127.0.0.1:80")
-		}
-	}()
+	host := &pod{t: t, path: "/proc/1/ns/net", has: map[netip.Addr]bool{netip.MustParseAddr("127.0.0.1"): true}}
+	host.serve("127.0.0.1:80")
 	n.apply(cds(static("a", "127.0.0.1:80")), lds(listener("127.0.0.2:80", toCluster("a"))))
 	c := host.client(0)
 	const nobody = "connection refused"
@@ -190,10 +180,15 @@ func TestControlAddressEnrollsWhereItIsAllowed(t *testing.T) {
 	}
 	// The host's own namespace is never taken this way.
 	host := (&pod{t: t, path: fmt.Sprintf("/proc/self/fd/%d", hostNetFD)}).client(0)
-	if got := host.reach("0.0.0.2:929"); got == done {
-		host.reach("0.0.0.2:930")
-		t.Error("the host's own namespace was enrolled through the control address")
-	}
+	host.do(func() {
+		for _, to := range []string{"0.0.0.2:929", "[::2]:929"} {
+			fd, err := begin(to)
+			if err == unix.EPERM {
+				t.Errorf("the host's own namespace was enrolled through %s", to)
+			}
+			unix.Close(fd)
+		}
+	})
 }
 
 func TestControlAddressIsOffByDefault(t *testing.T) {
