@@ -46,7 +46,7 @@ func run() (int, error) {
 	}
 	var (
 		build    = flag.String("build", filepath.Dir(filepath.Dir(self)), "folder of the built files")
-		captures = flag.String("captures", "../shared/xds", "folder of captured responses")
+		captures = flag.String("captures", "internal/xds/testdata", "folder of captured responses")
 		jsonFile = flag.String("json", "", "also write the report to this file")
 		only     = flag.String("run", "", "measure only the parts whose name matches this expression")
 	)
