@@ -26,20 +26,20 @@ count() {
 }
 
 table=$log/summary
-printf '%-10s %7s %7s %7s %7s\n' suite passed failed skipped seconds >"$table"
+printf '%-12s %7s %7s %7s %7s\n' suite passed failed skipped seconds >"$table"
 passed=0 failed=0 skipped=0
 for suite; do
 	echo "==== $suite"
 	start=$(date +%s)
 	rc=$log/$suite.rc
 	{
-		if "${MAKE:-make}" --no-print-directory "$suite"; then echo 0; else echo 1; fi >"$rc"
+		if "${MAKE:-make}" --no-print-directory "$suite"; then echo 0 >"$rc"; else echo 1 >"$rc"; fi
 	} 2>&1 | tee "$log/$suite.log"
 	# shellcheck disable=SC2046 # three numbers
 	set -- $(count "$log/$suite.log")
 	# A suite that broke, or ran nothing, counts as one failure at least.
 	if [ "$2" -eq 0 ] && { [ "$(cat "$rc")" -ne 0 ] || [ "$1" -eq 0 ]; }; then set -- "$1" 1 "$3"; fi
-	printf '%-10s %7d %7d %7d %7d\n' "$suite" "$1" "$2" "$3" $(($(date +%s) - start)) >>"$table"
+	printf '%-12s %7d %7d %7d %7d\n' "$suite" "$1" "$2" "$3" $(($(date +%s) - start)) >>"$table"
 	passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
 done
 
