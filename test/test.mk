@@ -9,6 +9,8 @@ T := $(B)/test
 # the unit tests. fuzz_* are libFuzzer targets.
 C_PROGRAMS := handoff bench_store
 C_FUZZ := $(patsubst c/test/%.c,$(T)/%,$(wildcard c/test/fuzz_*.c))
+# What the fuzz targets share with them.
+C_SHARED := fake model
 C_UNIT := $(filter-out $(C_PROGRAMS:%=c/test/%.c) $(wildcard c/test/fuzz_*.c),$(wildcard c/test/*.c))
 C_BINS := $(patsubst c/test/%.c,$(T)/%,$(wildcard $(C_PROGRAMS:%=c/test/%.c)))
 SAN_STORE := $(STORE:%=$(T)/san/%)
@@ -77,7 +79,7 @@ $(T)/store_test: $(C_UNIT:%.c=$(T)/san/%.o) $(SAN_STORE) $(LIBBPF_A)
 	$(call say,LINK,$@)
 	$(Q)$(CLANG) $(SAN) -o $@ $^ -lprotobuf-c $(ELF_LIBS) -lpthread
 
-$(T)/fuzz_%: $(T)/san/c/test/fuzz_%.o $(SAN_STORE) $(LIBBPF_A)
+$(T)/fuzz_%: $(T)/san/c/test/fuzz_%.o $(C_SHARED:%=$(T)/san/c/test/%.o) $(SAN_STORE) $(LIBBPF_A)
 	$(call say,LINK,$@)
 	$(Q)$(CLANG) $(SAN) -fsanitize=fuzzer -o $@ $^ -lprotobuf-c $(ELF_LIBS) -lpthread
 

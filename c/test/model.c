@@ -11,7 +11,7 @@
 #include "route/route.pb-c.h"
 #include "test.h"
 
-#define ENTRIES 1024
+#define ENTRIES 4096
 #define KM_MODEL_KEY 1100
 
 struct entry {
@@ -30,25 +30,28 @@ static const ProtobufCMessageDescriptor *const kinds[] = {
 	&route__route_configuration__descriptor,
 };
 
-/* A key of any kind as text. */
+/* A key of any kind as text; an IPv4 address has one form alone. */
 static void key_of(const ProtobufCMessage *m, char *key, size_t size)
 {
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
 	const Core__SocketAddress *a;
+	uint8_t ip[16];
 
-	if (m->descriptor == kinds[0]) {
-		snprintf(key, size, "%s", ((const Cluster__Cluster *)m)->name);
-	} else if (m->descriptor == kinds[2]) {
+	if (m->descriptor != kinds[1]) {
 		snprintf(key, size, "%s",
-			 ((const Route__RouteConfiguration *)m)->name);
-	} else {
-		char ip[INET6_ADDRSTRLEN] = "";
-
-		a = ((const Listener__Listener *)m)->address;
-		if (a->ipv6.len == 16)
-			inet_ntop(AF_INET6, a->ipv6.data, ip, sizeof(ip));
-		snprintf(key, size, "%s %x %u %d", ip,
-			 a->ipv6.len ? 0 : a->ipv4, a->port, (int)a->protocol);
+			 m->descriptor == kinds[0] ?
+				 ((const Cluster__Cluster *)m)->name :
+				 ((const Route__RouteConfiguration *)m)->name);
+		return;
 	}
+	a = ((const Listener__Listener *)m)->address;
+	memcpy(ip, mapped, sizeof(mapped));
+	memcpy(ip + 12, &a->ipv4, 4);
+	if (a->ipv6.len == 16)
+		memcpy(ip, a->ipv6.data, 16);
+	for (size_t i = 0; i < 16; i++)
+		snprintf(key + 2 * i, size - 2 * i, "%02x", ip[i]);
+	snprintf(key + 32, size - 32, " %u %d", a->port, (int)a->protocol);
 }
 
 static struct entry *find(const ProtobufCMessage *m, const char *key)
@@ -67,35 +70,54 @@ void model_clear(void)
 		free(entries[--used].wire);
 }
 
-static void apply(const struct deserial_op *op)
+static void forget(struct entry *e)
 {
-	const ProtobufCMessage *m = op->value;
-	char key[KM_MODEL_KEY];
-	struct entry *e;
+	free(e->wire);
+	*e = entries[--used];
+}
 
-	key_of(m, key, sizeof(key));
-	e = find(m, key);
-	if (op->op == DESERIAL_DELETE) {
-		if (e) {
-			free(e->wire);
-			*e = entries[--used];
-		}
-		return;
-	}
+static void keep(const ProtobufCMessage *m, const char *key,
+		 const struct deserial_op *op)
+{
+	struct entry *e = find(m, key);
+
 	if (!e) {
 		if (used == ENTRIES)
 			abort();
 		e = &entries[used++];
 		memset(e, 0, sizeof(*e));
 		e->descriptor = m->descriptor;
-		memcpy(e->key, key, sizeof(key));
+		snprintf(e->key, sizeof(e->key), "%s", key);
 	}
 	free(e->wire);
-	e->len = protobuf_c_message_get_packed_size(m);
+	e->len = op->value ? protobuf_c_message_get_packed_size(m) :
+			     op->wire_len;
 	e->wire = malloc(e->len + 1);
 	if (!e->wire)
 		abort();
-	protobuf_c_message_pack(m, e->wire);
+	if (op->value)
+		protobuf_c_message_pack(m, e->wire);
+	else if (e->len)
+		memcpy(e->wire, op->wire, e->len);
+}
+
+static void apply(const struct deserial_op *op)
+{
+	const ProtobufCMessage *m = op->value;
+	ProtobufCMessage *own = NULL;
+	char key[KM_MODEL_KEY];
+
+	if (!m)
+		m = own = protobuf_c_message_unpack(op->descriptor, NULL,
+						    op->wire_len, op->wire);
+	if (!CHECK(m))
+		return;
+	key_of(m, key, sizeof(key));
+	if (op->op == DESERIAL_UPDATE)
+		keep(m, key, op);
+	else if (find(m, key))
+		forget(find(m, key));
+	protobuf_c_message_free_unpacked(own, NULL);
 }
 
 void model_apply(const struct deserial_op *ops, size_t n)
