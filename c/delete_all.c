@@ -22,7 +22,8 @@ static void add_names(struct store *s, const struct table *t,
 		      const ProtobufCMessageDescriptor *descriptor,
 		      struct deletion *d)
 {
-	for (uint32_t i = 1; i < t->used.max; i++) {
+	for (uint32_t i = idset_next(&t->used, 0); i;
+	     i = idset_next(&t->used, i)) {
 		const struct km_name *name = table_name(t, &s->slabs, i);
 		struct deserial_op *op = &d->ops[d->n];
 
@@ -39,7 +40,8 @@ static void add_listeners(struct store *s, struct deletion *d)
 {
 	const struct table *t = &s->listeners;
 
-	for (uint32_t i = 1; i < t->used.max; i++) {
+	for (uint32_t i = idset_next(&t->used, 0); i;
+	     i = idset_next(&t->used, i)) {
 		Core__SocketAddress *address = &d->addresses[i];
 		struct deserial_op *op = &d->ops[d->n];
 

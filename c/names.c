@@ -66,6 +66,18 @@ void idset_give(struct idset *set, uint32_t i)
 		set->hint = i;
 }
 
+uint32_t idset_next(const struct idset *set, uint32_t i)
+{
+	uint64_t word;
+
+	for (i++; i < set->max; i = (i / 64 + 1) * 64) {
+		word = set->used[i / 64] >> i % 64;
+		if (word)
+			return i + (uint32_t)__builtin_ctzll(word);
+	}
+	return 0;
+}
+
 int table_init(struct table *t, enum km_kind kind, struct km_root *root,
 	       uint32_t max)
 {

@@ -30,6 +30,8 @@ uint32_t idset_take(struct idset *set);
 /* False when it was taken already, or there is no such index. */
 bool idset_mark(struct idset *set, uint32_t i);
 void idset_give(struct idset *set, uint32_t i);
+/* The lowest index above i that is taken, 0 when there is none. */
+uint32_t idset_next(const struct idset *set, uint32_t i);
 
 struct table {
 	enum km_kind kind;

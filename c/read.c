@@ -69,7 +69,8 @@ static int read_all(struct store *s, const struct table *t, uint8_t **buf,
 	size_t total = 0;
 	uint8_t *to;
 
-	for (uint32_t i = 1; i < t->used.max; i++) {
+	for (uint32_t i = idset_next(&t->used, 0); i;
+	     i = idset_next(&t->used, i)) {
 		const struct km_head *head = head_of(s, t, i);
 
 		if (head)
@@ -79,7 +80,8 @@ static int read_all(struct store *s, const struct table *t, uint8_t **buf,
 	*buf = to = malloc(total + 1);
 	if (!to)
 		return error_sys(-ENOMEM, "restore %zu bytes", total);
-	for (uint32_t i = 1; i < t->used.max; i++) {
+	for (uint32_t i = idset_next(&t->used, 0); i;
+	     i = idset_next(&t->used, i)) {
 		const struct km_head *head = head_of(s, t, i);
 		int err;
 

@@ -81,8 +81,10 @@ static int load_tree(struct store *s, struct table *t, uint32_t root,
 		if (!target || target >= to->used.max)
 			return error_set(-EUCLEAN, "reference to root %u",
 					 target);
-		to->refs[target]++;
+		if (!to->refs[target]++)
+			idset_mark(&to->used, target);
 	}
+	idset_mark(&t->used, root);
 	t->live++;
 	return 0;
 }
@@ -94,6 +96,8 @@ static int load_roots(struct store *s, struct table *t)
 		uint64_t cur = root->cur;
 		int err = 0;
 
+		if (!cur)
+			continue;
 		if (root_generation(cur) > s->generation) {
 			cur = root->prev;
 			if (root_generation(cur) > s->generation)
@@ -114,13 +118,12 @@ static int load_roots(struct store *s, struct table *t)
 /* Names are kept by what is there and by what is referred to. */
 static int load_names(struct store *s, struct table *t)
 {
-	for (uint32_t i = 1; i < t->used.max; i++) {
+	for (uint32_t i = idset_next(&t->used, 0); i;
+	     i = idset_next(&t->used, i)) {
 		const struct km_name *name;
 		uint32_t hash;
 		int err = 0;
 
-		if (!t->refs[i] && !table_tree(t, i))
-			continue;
 		name = table_name(t, &s->slabs, i);
 		if (!name || slabs_mark(&s->slabs, t->root[i].name,
 					name_slots(name->len)))
@@ -133,7 +136,6 @@ static int load_names(struct store *s, struct table *t)
 				    t->kind, i);
 		if (err)
 			return err;
-		idset_mark(&t->used, i);
 		table_link(t, i, hash);
 	}
 	return 0;
@@ -143,12 +145,11 @@ static int load_addresses(struct store *s)
 {
 	struct table *t = &s->listeners;
 
-	for (uint32_t i = 1; i < t->used.max; i++) {
+	for (uint32_t i = idset_next(&t->used, 0); i;
+	     i = idset_next(&t->used, i)) {
 		const struct km_listener *listener;
 		uint32_t hash;
 
-		if (!table_tree(t, i))
-			continue;
 		listener = slab_at(&s->slabs, table_tree(t, i), 1);
 		hash = hash_bytes(&listener->addr, sizeof(listener->addr));
 		if (table_find_addr(t, &listener->addr, hash))
@@ -156,7 +157,6 @@ static int load_addresses(struct store *s)
 					       "its address is another's"),
 				     t->kind, i);
 		t->addr[i] = listener->addr;
-		idset_mark(&t->used, i);
 		table_link(t, i, hash);
 		ports_add(s, &listener->addr);
 	}

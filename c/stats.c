@@ -13,7 +13,8 @@ static uint64_t unresolved(const struct table *t)
 {
 	uint64_t n = 0;
 
-	for (uint32_t i = 1; i < t->used.max; i++)
+	for (uint32_t i = idset_next(&t->used, 0); i;
+	     i = idset_next(&t->used, i))
 		n += t->refs[i] && !table_tree(t, i);
 	return n;
 }
