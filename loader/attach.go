@@ -136,7 +136,11 @@ func (k *BpfKmesh) commit() error {
 	if err := k.dropStrays(); err != nil {
 		return err
 	}
-	return k.writeRecord()
+	if err := k.writeRecord(); err != nil {
+		return err
+	}
+	k.drop = k.replaced
+	return nil
 }
 
 // grace waits until every program run that began before it has ended: an update

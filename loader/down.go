@@ -50,6 +50,7 @@ type downer struct {
 	t       tree
 	rec     *record
 	removed []string
+	freed   []kernelObject // what was pinned
 	foreign []string
 	errs    []error
 }
@@ -70,6 +71,9 @@ func (d *downer) down() error {
 	}
 	if len(d.foreign) == 0 {
 		d.remove(d.t.meta())
+	}
+	for _, o := range waitGone(d.freed) {
+		d.cfg.Log.Infof("%s %d is held by another process and goes with it", o.dir, o.id)
 	}
 	dirs := d.t.directories()
 	slices.Reverse(dirs)
@@ -118,7 +122,21 @@ func (d *downer) empty(dir dir) {
 	}
 }
 
-func (d *downer) unpin(dir dir, name string) { d.remove(d.t.pin(dir, name)) }
+func (d *downer) unpin(dir dir, name string) {
+	path := d.t.pin(dir, name)
+	fd, err := pinGet(path)
+	if err == nil {
+		o, infoErr := objectOf(dir, fd)
+		if infoErr == nil {
+			d.freed = append(d.freed, o)
+		}
+		err = unix.Close(fd)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		d.cfg.Log.Debugf("look at %s: %v", path, err)
+	}
+	d.remove(path)
+}
 
 func (d *downer) remove(path string) {
 	err := os.Remove(path)

@@ -40,6 +40,10 @@ type BpfKmesh struct {
 	stage []stagedPin
 	stray []string // pins of ours that are not wanted any more
 
+	replaced []kernelObject // maps of the load before this one
+	loaded   []kernelObject // maps of this load
+	drop     []kernelObject // of these two what goes with k's descriptors
+
 	fresh   bool // the programs were loaded anew
 	idle    bool // a live `run` does it all
 	changed []string
@@ -216,6 +220,10 @@ func (k *BpfKmesh) Close() {
 		closeFd(k.log, fd)
 	}
 	k.held, k.recordFd = nil, -1
+	for _, o := range waitGone(k.drop) {
+		k.log.Debugf("%s %d is still held", o.dir, o.id)
+	}
+	k.drop = nil
 	if err := k.run.release(); err != nil {
 		k.log.Warnf("release lock of run: %v", err)
 	}

@@ -164,6 +164,11 @@ func (k *BpfKmesh) loadFresh() error {
 	old := map[string]int{}
 	for _, m := range mapTable {
 		if fd, ok := k.fds[m.name]; ok && m.perLoad {
+			o, err := objectOf(mapDir, fd)
+			if err != nil {
+				return loadError("load", m.name, err, "")
+			}
+			k.replaced = append(k.replaced, o)
 			old[m.name] = fd
 			delete(k.fds, m.name)
 		}
@@ -273,6 +278,11 @@ func (k *BpfKmesh) take(o *object) error {
 		if m.perLoad {
 			put = k.prepin
 		}
+		made, err := objectOf(mapDir, fd)
+		if err != nil {
+			return loadError("load object", o.name, err, "")
+		}
+		k.loaded = append(k.loaded, made)
 		if err := put(fd, mapDir, name); err != nil {
 			return err
 		}

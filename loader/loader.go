@@ -43,6 +43,7 @@ func (l *BpfLoader) StartAdsMode(ctx context.Context) (err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, k.undo.unwind())
+			k.drop = k.loaded
 		}
 		err = errors.Join(err, k.unlock())
 		if err != nil {
