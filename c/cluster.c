@@ -55,9 +55,10 @@ static uint32_t hash_of(const __be32 ip[4], __be16 port)
 {
 	uint64_t words[2], h;
 
+	/* The last octet is a high bit here: it has to come down. */
 	memcpy(words, ip, sizeof(words));
-	h = (words[0] ^ words[1] * 0x9e3779b97f4a7c15ull ^ port) *
-	    0xff51afd7ed558ccdull;
+	h = (words[0] ^ port) * 0x9e3779b97f4a7c15ull ^ words[1];
+	h = (h ^ h >> 32) * 0xff51afd7ed558ccdull;
 	return (uint32_t)(h >> 32);
 }
 
@@ -208,7 +209,8 @@ static int match_old(struct build *w)
 	const struct slabs *slabs = &w->b->s->slabs;
 
 	/* Groups may share them. */
-	words_unique(handles);
+	if (w->old->groups > 1)
+		words_unique(handles);
 	for (size_t i = 0; i < handles->n; i++) {
 		uint32_t handle = (uint32_t)handles->v[i];
 		const struct km_endpoint *e =
@@ -379,7 +381,9 @@ static int build_groups(struct build *w)
 {
 	int err = 0;
 
-	qsort(w->groups, w->n_groups, sizeof(w->groups[0]), by_priority);
+	if (w->n_groups > 1)
+		qsort(w->groups, w->n_groups, sizeof(w->groups[0]),
+		      by_priority);
 	for (uint32_t i = 0; i < w->n_groups && !err; i++)
 		err = build_group(w, &w->groups[i]);
 	return err;

@@ -118,6 +118,10 @@ struct deserial_stats {
 	uint64_t route_references;
 	struct deserial_use counters;
 	unsigned int descriptors; /* held by the store in this process */
+	/* Of this process since it opened the store: how often and for how long
+	 * publishing stood still, for readers to end or for more slabs. */
+	uint64_t waits;
+	uint64_t waited_ns;
 };
 int deserial_stats(struct deserial_stats *stats);
 

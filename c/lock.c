@@ -28,7 +28,7 @@ void lock_close(struct store *s)
 	s->lock_fd = -1;
 }
 
-static uint64_t now(void)
+uint64_t clock_ns(void)
 {
 	struct timespec t;
 
@@ -50,8 +50,8 @@ int lock_take(struct store *s)
 		if (err != -EAGAIN)
 			return error_sys(err, "lock %s", s->lock_path);
 		if (!end)
-			end = now() + s->lock_timeout * 1000000ull;
-		else if (now() >= end)
+			end = clock_ns() + s->lock_timeout * 1000000ull;
+		else if (clock_ns() >= end)
 			return error_set(
 				-ETIMEDOUT,
 				"lock %s: held by another writer for %u ms",

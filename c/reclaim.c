@@ -16,6 +16,10 @@
 /* Fewer retired slots are not worth a wait while others are free. */
 #define NUDGE_SLOTS 512u
 
+/* With so many on their way back, 32 MB, a publisher waits for them instead of
+ * growing: what it is short of is time, not memory. */
+#define HEADROOM_SLOTS (128u * KM_SLAB_SLOTS)
+
 static uint64_t word_of(enum retired_kind kind, uint64_t what)
 {
 	return (uint64_t)kind << 56 | what;
@@ -172,7 +176,7 @@ void reclaim_nudge(struct store *s)
 {
 	struct reclaim *r = &s->reclaim;
 
-	if (r->now_slots < NUDGE_SLOTS || r->now_slots < s->slabs.free / 4)
+	if (r->now_slots < NUDGE_SLOTS || r->now_slots < s->slabs.free / 16)
 		return;
 	if (!r->running)
 		r->running = !pthread_create(&r->thread, NULL, run, s);
@@ -216,24 +220,43 @@ int reclaim_flush(struct store *s)
 	return err == -ENOSPC ? 0 : err;
 }
 
-int run_take(struct store *s, uint32_t slots, uint32_t *handle)
+/* More free slots, one way or the other. With a message when there are none. */
+static int make_room(struct store *s, uint64_t slots)
 {
 	int err, waited;
 
+	if (s->reclaim.now_slots + s->reclaim.waiting_slots >= HEADROOM_SLOTS &&
+	    !wait(s))
+		return 0;
+	err = slabs_grow(s, slots);
+	if (!err)
+		return 0;
+	/* The reason why there is no more memory stays the message. */
+	waited = wait(s);
+	return waited == -ENOSPC ? err : waited;
+}
+
+static int make_room_timed(struct store *s, uint64_t slots)
+{
+	uint64_t start = clock_ns();
+	int err = make_room(s, slots);
+
+	s->reclaim.waits++;
+	s->reclaim.waited_ns += clock_ns() - start;
+	return err;
+}
+
+int run_take(struct store *s, uint32_t slots, uint32_t *handle)
+{
 	if (slots > KM_SLAB_SLOTS)
 		return error_set(-ENOSPC,
 				 "a node of %u slots exceeds a slab of %u",
 				 slots, KM_SLAB_SLOTS);
 	while (slab_take(&s->slabs, slots, handle)) {
-		if (collect(s))
-			continue;
-		err = slabs_grow(s, slots);
-		if (!err)
-			continue;
-		/* The reason why there is no more memory stays the message. */
-		waited = wait(s);
-		if (waited)
-			return waited == -ENOSPC ? err : waited;
+		int err = collect(s) ? 0 : make_room_timed(s, slots);
+
+		if (err)
+			return err;
 	}
 	return 0;
 }
@@ -244,7 +267,7 @@ void room_for(struct store *s, uint64_t slots)
 		return;
 	collect(s);
 	if (slots > s->slabs.free)
-		(void)slabs_grow(s, slots - s->slabs.free);
+		(void)make_room_timed(s, slots - s->slabs.free);
 }
 
 uint32_t index_take(struct store *s, struct idset *set)

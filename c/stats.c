@@ -41,6 +41,8 @@ static void fill(struct store *s, struct deserial_stats *stats)
 		(struct deserial_use){ s->counters.n, KM_MAX_COUNTERS - 1 };
 	stats->cluster_references = unresolved(&s->clusters);
 	stats->route_references = unresolved(&s->routes);
+	stats->waits = r->waits;
+	stats->waited_ns = r->waited_ns;
 	/* The maps and the lock. */
 	stats->descriptors = ENV_MAPS + 1;
 }

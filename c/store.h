@@ -38,6 +38,8 @@ struct reclaim {
 	struct vec now;	    /* retired since the last wait began */
 	struct vec waiting; /* while the thread waits */
 	bool in_flight;
+	uint64_t waits; /* on the publishing path */
+	uint64_t waited_ns;
 	bool forget; /* waiting is from before a rebuild */
 	uint64_t now_slots;
 	uint64_t waiting_slots;
@@ -101,6 +103,7 @@ static inline struct table *store_table(struct store *s, enum km_kind kind)
 int lock_open(struct store *s);
 void lock_close(struct store *s);
 int lock_take(struct store *s);
+uint64_t clock_ns(void);
 void lock_drop(struct store *s);
 
 /* rebuild.c: makes this process's view what the maps hold. */

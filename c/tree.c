@@ -94,6 +94,7 @@ static int walk_cluster(struct walk *w, const struct km_cluster *cluster,
 
 	if (n > KM_MAX_GROUPS || !slab_at(w->slabs, handle, cluster_slots(n)))
 		return corrupt("cluster", handle);
+	w->parts->groups += n;
 	err = add_run(w, handle, cluster_slots(n));
 	for (uint32_t i = 0; i < n && !err; i++)
 		err = walk_pick(w, cluster_groups(cluster)[i], true);
@@ -196,6 +197,7 @@ void parts_clear(struct parts *parts)
 	parts->counters.n = 0;
 	parts->endpoints.n = 0;
 	parts->slots = 0;
+	parts->groups = 0;
 }
 
 void parts_free(struct parts *parts)

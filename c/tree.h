@@ -19,6 +19,7 @@ struct parts {
 	struct vec counters; /* indexes, in the order of the walk */
 	struct vec endpoints; /* handles; one may come more than once */
 	uint64_t slots; /* of runs */
+	uint32_t groups; /* of endpoints */
 };
 
 static inline uint64_t run_word(uint32_t handle, uint32_t slots)

@@ -148,15 +148,26 @@ static int burst(size_t endpoints, unsigned int bursts)
 	int rc = 0;
 
 	for (unsigned int b = 0; b < bursts && !rc; b++) {
-		double start = now(), took;
+		struct deserial_stats before = { 0 }, after = { 0 };
+		double start, used, took;
+
+		if (deserial_stats(&before))
+			return fail("stats");
+		used = cpu();
+		start = now();
 
 		for (unsigned int i = 0; i < BURST && !rc; i++) {
 			if (update(all, i))
 				rc = fail("update");
 		}
 		took = now() - start;
-		printf("{\"figure\":\"burst\",\"endpoints\":%zu,\"burst\":%u,\"updates\":%d,\"per_second\":%.0f}\n",
-		       endpoints, b, BURST, BURST / took);
+		used = cpu() - used;
+		if (deserial_stats(&after))
+			return fail("stats");
+		printf("{\"figure\":\"burst\",\"endpoints\":%zu,\"burst\":%u,\"updates\":%d,\"per_second\":%.0f,\"cpu_us\":%.2f,\"waited_ms\":%.1f,\"slabs\":%llu}\n",
+		       endpoints, b, BURST, BURST / took, used / BURST * 1e6,
+		       (double)(after.waited_ns - before.waited_ns) / 1e6,
+		       (unsigned long long)after.slabs.used);
 	}
 	subjects_free(all);
 	return rc;
@@ -166,6 +177,7 @@ static int sustained(size_t endpoints, double seconds)
 {
 	struct subject *all = subjects(endpoints);
 	double start = now(), used = cpu(), slowest = 0, took, last = start;
+	struct deserial_stats stats = { 0 };
 	unsigned int n = 0;
 	int rc = 0;
 
@@ -180,9 +192,13 @@ static int sustained(size_t endpoints, double seconds)
 		last = t;
 	}
 	took = last - start;
-	printf("{\"figure\":\"sustained\",\"endpoints\":%zu,\"seconds\":%.2f,\"updates\":%u,\"per_second\":%.0f,\"cpu\":%.2f,\"slowest_us\":%.0f}\n",
-	       endpoints, took, n, n / took, (cpu() - used) / took,
-	       slowest * 1e6);
+	used = cpu() - used;
+	if (deserial_stats(&stats))
+		return fail("stats");
+	printf("{\"figure\":\"sustained\",\"endpoints\":%zu,\"seconds\":%.2f,\"updates\":%u,\"per_second\":%.0f,\"cpu_share\":%.2f,\"waited_share\":%.3f,\"waits\":%llu,\"slowest_us\":%.0f}\n",
+	       endpoints, took, n, n / took, used / took,
+	       (double)stats.waited_ns / 1e9 / took,
+	       (unsigned long long)stats.waits, slowest * 1e6);
 	subjects_free(all);
 	return rc ? rc : print_stats();
 }
