@@ -333,7 +333,7 @@ static __always_inline int search(struct bpf_sock_addr *ctx)
 	enum found found;
 	struct km_addr a;
 	struct state s;
-	__u32 slots;
+	__u32 slots, i;
 
 	destination(ctx, &a);
 	if (!state_open(&s, &a))
@@ -367,7 +367,8 @@ static __always_inline int search(struct bpf_sock_addr *ctx)
 	}
 	/* Still here: no more tail calls. Better an endpoint that was ejected than
 	 * none of the cluster's. */
-	return choose_by_policy(&c, g.pick, g.p, g.cluster->lb) ?
+	i = bpf_get_prandom_u32() % g.p->n;
+	return choose(&c, entry_at(g.pick, i).arg, i) ?
 		       redirect(ctx, &c, g.cluster->lb) :
 		       PASS;
 }
