@@ -7,11 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // pinned calls f with a descriptor of everything pinned in one directory.
@@ -147,13 +144,4 @@ func (b *bench) measureEmpty() error {
 		},
 	)
 	return nil
-}
-
-// machine says where the figures are from.
-func machine() string {
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		return err.Error()
-	}
-	return fmt.Sprintf("Linux %s, %d CPUs", unix.ByteSliceToString(u.Release[:]), runtime.NumCPU())
 }

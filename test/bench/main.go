@@ -65,7 +65,17 @@ func run() (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	before, err := readLoad()
+	if err != nil {
+		return 0, err
+	}
+	start := time.Now()
 	b.measure(match)
+	after, err := readLoad()
+	if err != nil {
+		return 0, err
+	}
+	b.report.noteLoad(before, after, time.Since(start))
 	if err := b.report.print(os.Stdout); err != nil {
 		return 0, err
 	}
