@@ -225,10 +225,13 @@ func (d *downer) runFiles(store uint32) {
 	if err != nil {
 		d.errs = append(d.errs, err)
 	}
-	if store != 0 {
-		logs = append(logs, storeLock(d.cfg.RunDir, store))
-	}
 	for _, p := range logs {
 		d.remove(p)
+	}
+	if store == 0 {
+		return
+	}
+	if err := removeStoreLock(store); err != nil {
+		d.errs = append(d.errs, fmt.Errorf("remove lock of the store: %w", err))
 	}
 }

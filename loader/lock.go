@@ -123,10 +123,5 @@ func (l *lock) release() error {
 		err = nil
 	}
 	err = errors.Join(err, l.f.Close())
-	// The directory too, once it is empty.
-	if rmErr := os.Remove(filepath.Dir(l.path)); rmErr != nil && !errors.Is(rmErr, unix.ENOTEMPTY) &&
-		!errors.Is(rmErr, os.ErrNotExist) && !errors.Is(rmErr, unix.EBUSY) {
-		err = errors.Join(err, rmErr)
-	}
-	return err
+	return errors.Join(err, removeEmptyDir(filepath.Dir(l.path)))
 }

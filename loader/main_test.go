@@ -25,8 +25,8 @@ import (
 // privateEnv marks the run of this test binary that has its own mounts.
 const privateEnv = "KMESH_LOADER_TEST_PRIVATE"
 
-// TestMain runs the tests once more in a mount namespace of their own, with
-// their own /run, so that nothing of them is left on the host.
+// TestMain runs the tests once more in a mount namespace of their own, so that
+// nothing of them is left on the host.
 func TestMain(m *testing.M) {
 	if os.Getuid() != 0 {
 		os.Exit(m.Run()) // those that need root say so
@@ -47,10 +47,6 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	if err := unix.Mount("tmpfs", "/run", "tmpfs", 0, ""); err != nil {
-		fmt.Fprintln(os.Stderr, "mount tmpfs on /run:", err)
-		os.Exit(1)
-	}
 	os.Exit(m.Run())
 }
 
@@ -62,13 +58,16 @@ type host struct {
 	log *strings.Builder
 }
 
-// newHost gives a bpffs path that does not exist yet and a fresh child cgroup.
+// newHost gives a bpffs path that does not exist yet, a fresh child cgroup and a
+// /run that is empty.
 func newHost(t *testing.T) *host {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("needs root: it loads BPF programs")
 	}
 	dir := t.TempDir()
+	must(t, unix.Mount("tmpfs", "/run", "tmpfs", 0, ""))
+	t.Cleanup(func() { must(t, unix.Unmount("/run", unix.MNT_DETACH)) })
 	root := filepath.Join(dir, "cgroup2")
 	must(t, os.Mkdir(root, 0o755))
 	must(t, unix.Mount("test", root, "cgroup2", 0, must1(cgroup2.options())(t)))
@@ -201,7 +200,7 @@ func (h *host) noPin(d dir, name string) {
 // empty checks that nothing is left: no mount, no directory, no lock.
 func (h *host) empty() {
 	h.t.Helper()
-	for _, p := range []string{h.cfg.BpfFsPath, h.cfg.RunDir} {
+	for _, p := range []string{h.cfg.BpfFsPath, h.cfg.RunDir, storeRunDir} {
 		if _, err := os.Lstat(p); !errors.Is(err, os.ErrNotExist) {
 			entries, _ := os.ReadDir(p)
 			h.t.Errorf("%s is left, with %v", p, entries)

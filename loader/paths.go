@@ -3,10 +3,14 @@
 package loader
 
 import (
+	"errors"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // tree is the part of a bpffs that kmesh-node creates, adopts and removes; it
@@ -64,9 +68,30 @@ func baseName(name string) (string, bool) {
 	return name, false
 }
 
+// storeRunDir is where the C store has its locks, whatever Config.RunDir.
+const storeRunDir = "/run/kmesh-node"
+
 // storeLock is the C store's lock file for the km_meta map with that id.
-func storeLock(run string, id uint32) string {
-	return filepath.Join(run, "store-"+strconv.FormatUint(uint64(id), 10)+".lock")
+func storeLock(id uint32) string {
+	return filepath.Join(storeRunDir, "store-"+strconv.FormatUint(uint64(id), 10)+".lock")
+}
+
+// removeStoreLock removes that file, and the directory when it was the last in it.
+func removeStoreLock(id uint32) error {
+	err := os.Remove(storeLock(id))
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(err, removeEmptyDir(storeRunDir))
+}
+
+// removeEmptyDir leaves a directory that others still use.
+func removeEmptyDir(path string) error {
+	err := os.Remove(path)
+	if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EBUSY) || errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // lockName turns a bpffs path into a file name that is one-to-one with it.

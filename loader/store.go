@@ -17,6 +17,13 @@ func (k *BpfKmesh) openStore() error {
 	if err := fault("store"); err != nil {
 		return loadError("deserial_init", k.t.root(), err, "")
 	}
+	meta, err := mapInfoOf(k.fds["km_meta"])
+	if err != nil {
+		return loadError("deserial_init", "km_meta", err, "")
+	}
+	if k.found.Maps["km_meta"] != meta.ID {
+		k.undo.push("remove lock of the store", func() error { return removeStoreLock(meta.ID) })
+	}
 	store.SetLockTimeout(k.cfg.LockTimeout)
 	s, err := store.Open()
 	if errors.Is(err, store.ErrLocked) {
