@@ -7,11 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"sort"
 	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // hostState is what kmesh-node could leave behind, each thing by kind and name.
@@ -19,12 +23,9 @@ type hostState map[string]bool
 
 // snapshot asks bpftool for the programs, maps and links of the whole kernel,
 // and looks at this process's mounts, bpffs pins and named namespaces.
-//
-// With KMESH_E2E_SHARED=1 the kernel's objects and mounts are not looked at: for a
-// machine on which others load and attach programs at the same time.
 func snapshot() (hostState, error) {
 	s := hostState{}
-	if os.Getenv("KMESH_E2E_SHARED") == "1" {
+	if shared() {
 		return s, nil
 	}
 	for _, kind := range []string{"prog", "map", "link"} {
@@ -93,27 +94,81 @@ func (s hostState) addFiles(what, dir string) error {
 
 // unchanged returns what came or went since s. The kernel frees objects after
 // their last user is gone, so it is given the time for it.
+//
+// That wait only asks for ids. bpftool opens each object to show it, and a
+// PROG_ARRAY that is opened while the kernel clears it, after its last user went,
+// is never freed: prog_array_map_clear takes a reference for its work each time,
+// and loses it when the work is pending already.
 func (s hostState) unchanged() error {
-	return eventually(func() error {
-		now, err := snapshot()
-		if err != nil {
-			return err
+	ids := s.ids()
+	settled := eventually(func() error {
+		now, err := objectIDs()
+		if err == nil && !maps.Equal(ids, now) {
+			err = errors.New("objects came or went")
 		}
-		var diff []string
-		for k := range now {
-			if !s[k] {
-				diff = append(diff, "left behind: "+k)
-			}
-		}
-		for k := range s {
-			if !now[k] {
-				diff = append(diff, "taken away: "+k)
-			}
-		}
-		if len(diff) == 0 {
-			return nil
-		}
-		sort.Strings(diff)
-		return errors.New(strings.Join(diff, "\n"))
+		return err
 	})
+	return errors.Join(s.compare(), settled)
 }
+
+func (s hostState) compare() error {
+	now, err := snapshot()
+	if err != nil {
+		return err
+	}
+	var diff []string
+	for k := range now {
+		if !s[k] {
+			diff = append(diff, "left behind: "+k)
+		}
+	}
+	for k := range s {
+		if !now[k] {
+			diff = append(diff, "taken away: "+k)
+		}
+	}
+	if len(diff) == 0 {
+		return nil
+	}
+	sort.Strings(diff)
+	return errors.New(strings.Join(diff, "\n"))
+}
+
+// ids returns the kernel's objects of s, as "map 12".
+func (s hostState) ids() map[string]bool {
+	ids := map[string]bool{}
+	for k := range s {
+		if f := strings.Fields(k); f[0] == "prog" || f[0] == "map" || f[0] == "link" {
+			ids[f[0]+" "+f[1]] = true
+		}
+	}
+	return ids
+}
+
+func objectIDs() (map[string]bool, error) {
+	ids := map[string]bool{}
+	if shared() {
+		return ids, nil
+	}
+	for kind, next := range map[string]uintptr{
+		"prog": unix.BPF_PROG_GET_NEXT_ID, "map": unix.BPF_MAP_GET_NEXT_ID, "link": unix.BPF_LINK_GET_NEXT_ID,
+	} {
+		for id := uint32(0); ; {
+			attr := struct{ start, next, flags uint32 }{start: id}
+			_, _, errno := unix.Syscall(unix.SYS_BPF, next, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
+			if errno == unix.ENOENT {
+				break
+			}
+			if errno != 0 {
+				return nil, fmt.Errorf("next id of a %s: %w", kind, errno)
+			}
+			id = attr.next
+			ids[fmt.Sprintf("%s %d", kind, id)] = true
+		}
+	}
+	return ids, nil
+}
+
+// shared says that others load and attach programs on this machine at the same
+// time, by KMESH_E2E_SHARED=1. The kernel's objects are not compared then.
+func shared() bool { return os.Getenv("KMESH_E2E_SHARED") == "1" }
