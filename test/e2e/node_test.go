@@ -243,7 +243,7 @@ func (n *node) enroll(p *pod) {
 func (n *node) background(args ...string) *exec.Cmd {
 	n.t.Helper()
 	cmd := n.command(args...)
-	cmd.Stderr = os.Stderr
+	cmd.Stderr = n.t.Output()
 	if err := cmd.Start(); err != nil {
 		n.t.Fatal(err)
 	}

@@ -192,3 +192,24 @@ func TestApplyUnderTraffic(t *testing.T) {
 		}
 	}
 }
+
+// Programs and links change under traffic when the variant does.
+func TestUpUnderTrafficMissesNoConnect(t *testing.T) {
+	n, w, c := road(t)
+	w.publish(n.batch(ownCluster("a", epA1, epA2), ownListener(service, ownProxy("a"))))
+	got := make(chan counts)
+	go func() { got <- c.spread(service, many/2) }()
+	for changes := 0; ; changes++ {
+		select {
+		case all := <-got:
+			t.Logf("%d times up beside %d connections", changes, many/2)
+			if changes < 2 {
+				t.Errorf("only %d times up beside %d connections", changes, many/2)
+			}
+			wantOnly(t, all, epA1, epA2)
+			return
+		default:
+			n.up("--connect-ret", []string{"off", "sys_exit_connect", "auto"}[changes%3])
+		}
+	}
+}
