@@ -38,7 +38,6 @@ type BpfKmesh struct {
 	progs map[string]int // descriptor by program
 	held  []int          // descriptors that keep what is replaced alive until Close
 	stage []stagedPin
-	stray []string // pins of ours that are not wanted any more
 
 	replaced []kernelObject // maps of the load before this one
 	loaded   []kernelObject // maps of this load
@@ -69,13 +68,8 @@ func NewBpfKmesh(cfg *Config) (_ *BpfKmesh, err error) {
 	k := &BpfKmesh{cfg: cfg, t: cfg.tree(), log: cfg.Log, progs: map[string]int{}, recordFd: -1,
 		Handles: Handles{fds: map[string]int{}}}
 	k.next = record{Version: recordVersion, Cgroup: cfg.Cgroup2Path, Release: cfg.Release}
-	if k.next.Variant, k.next.Why, err = chooseVariant(cfg.ConnectRet); err != nil {
-		return nil, err
-	}
-	k.rows = wanted(k.next.Variant)
-	if k.next.Build, err = identity(cfg.Objects, k.rows); err != nil {
-		return nil, err
-	}
+	chosen := make(chan error, 1)
+	go func() { chosen <- k.choose() }() // reads BTF while the mounts wait for the kernel
 	// The lock's name is the path that was asked for: it exists before the mount.
 	if k.lock, err = takeLock(cfg.RunDir, lockName(cfg.BpfFsPath, ".lock")); err != nil {
 		return nil, err
@@ -86,11 +80,25 @@ func NewBpfKmesh(cfg *Config) (_ *BpfKmesh, err error) {
 			k.Close()
 		}
 	}()
-	if err := k.prepare(); err != nil {
+	err = k.prepare()
+	if err := errors.Join(err, <-chosen); err != nil {
+		return nil, err
+	}
+	if err := k.heedRun(); err != nil {
 		return nil, err
 	}
 	k.log.WithField("took", time.Since(begin).Round(10*time.Microsecond)).Info("phase NewBpfKmesh")
 	return k, nil
+}
+
+// choose decides which programs this build loads here.
+func (k *BpfKmesh) choose() (err error) {
+	if k.next.Variant, k.next.Why, err = chooseVariant(k.cfg.ConnectRet); err != nil {
+		return err
+	}
+	k.rows = wanted(k.next.Variant)
+	k.next.Build, err = identity(k.cfg.Objects, k.rows)
+	return err
 }
 
 func (k *BpfKmesh) prepare() error {
@@ -143,7 +151,7 @@ func (k *BpfKmesh) openRecord() (err error) {
 	if err := fault("record"); err != nil {
 		return loadError("open record", k.t.meta(), err, "")
 	}
-	return k.heedRun()
+	return nil
 }
 
 // heedRun keeps off a live `run`: beside it an `up` of the same build changes

@@ -4,14 +4,11 @@ package loader
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/kmesh-net/kmesh-node/internal/exit"
 )
 
 // Load brings programs and maps into k, pinned: those of an earlier `up` of this
@@ -36,47 +33,6 @@ func (k *BpfKmesh) Load() error {
 		return loadError("repair enrolment", "km_netns_slot", err, "")
 	}
 	return k.writeSettings()
-}
-
-// openMaps opens the maps of the tree that are there. One whose pin was lost but
-// which a program still holds is pinned again, so that its content stays in use.
-func (k *BpfKmesh) openMaps() error {
-	for _, m := range mapTable {
-		fd, err := k.openOurs(mapDir, m.name, k.found.Maps[m.name])
-		if err != nil {
-			return err
-		}
-		if fd >= 0 {
-			k.fds[m.name] = fd
-		}
-	}
-	return k.checkABI()
-}
-
-// openOurs opens the pin of that name, or the object of that id (0: unknown) and
-// pins it; -1 where neither is there.
-func (k *BpfKmesh) openOurs(d dir, name string, id uint32) (int, error) {
-	path := k.t.pin(d, name)
-	fd, err := pinGet(path)
-	switch {
-	case err == nil && objectKind(fd) == string(d):
-		return fd, nil
-	case err == nil:
-		return -1, errors.Join(loadError("open pin", path, fmt.Errorf("a %s is pinned there", objectKind(fd)),
-			"remove it: it is not of kmesh-node"), unix.Close(fd))
-	case !errors.Is(err, os.ErrNotExist):
-		return -1, loadError("open pin", path, err, "remove it: it is not of kmesh-node")
-	case id == 0:
-		return -1, nil
-	}
-	if fd, err = byID(d, id); err != nil {
-		return -1, nil // it went with its pin
-	}
-	if err := k.pin(fd, d, name); err != nil {
-		return -1, errors.Join(err, unix.Close(fd))
-	}
-	k.change(fmt.Sprintf("pinned again: %s %s", d, name))
-	return fd, nil
 }
 
 // pin pins fd for good, and has it unpinned when this `up` fails.
@@ -105,49 +61,6 @@ func (k *BpfKmesh) prepin(fd int, d dir, name string) error {
 		k.stage = append(k.stage, stagedPin{d, name, tmp})
 		return nil
 	}
-}
-
-// adopt takes over the programs of an earlier `up` when this build made them and
-// they are whole; otherwise it says why not.
-func (k *BpfKmesh) adopt() (why string) {
-	switch {
-	case k.found.Build == "":
-		return "first start"
-	case k.found.Build != k.next.Build:
-		return "another build, or another variant of it"
-	}
-	for _, m := range mapTable {
-		fd, ok := k.fds[m.name]
-		if info, err := mapInfoOf(fd); !ok || err != nil || info.ID != k.found.Maps[m.name] {
-			return "map " + m.name + " was lost or replaced"
-		}
-	}
-	progs := map[string]int{}
-	for _, r := range k.rows {
-		fd, err := k.openOurs(progDir, r.name, k.found.Progs[r.name])
-		if err != nil || fd < 0 {
-			k.hold(progs)
-			return "program " + r.name + " was lost"
-		}
-		progs[r.name] = fd
-		if info, err := progInfoOf(fd); err != nil || info.ID != k.found.Progs[r.name] {
-			k.hold(progs)
-			return "program " + r.name + " was replaced"
-		}
-	}
-	for _, r := range k.rows {
-		if r.tail == nil {
-			continue
-		}
-		var id uint32
-		if err := mapLookup(k.fds[r.tail.array], r.tail.index, &id); err != nil || id != k.found.Progs[r.name] {
-			k.hold(progs)
-			return "tail call to " + r.name + " was lost"
-		}
-	}
-	k.progs = progs
-	k.hold(progs)
-	return ""
 }
 
 // hold keeps descriptors open until Close.
@@ -303,24 +216,6 @@ func (k *BpfKmesh) fillTails() error {
 		if err := mapUpdate(k.fds[r.tail.array], r.tail.index, fd); err != nil {
 			return loadError("fill tail calls", r.tail.array+" "+r.name, err, "")
 		}
-	}
-	return nil
-}
-
-// checkABI refuses the store of another layout before any program sees it.
-func (k *BpfKmesh) checkABI() error {
-	fd, ok := k.fds["km_meta"]
-	if !ok {
-		return nil
-	}
-	abi, err := storeABI(fd)
-	if err != nil {
-		return loadError("read map", "km_meta", err, "run: kmesh-node down, then up again")
-	}
-	if abi != 0 && abi != abiVersion {
-		return &exit.Error{Code: exit.Load, Step: "read map", Object: "km_meta",
-			Err:    fmt.Errorf("the store has layout %d, this build's is %d", abi, abiVersion),
-			Remedy: "run: kmesh-node down, then up again"}
 	}
 	return nil
 }
