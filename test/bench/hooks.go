@@ -38,7 +38,8 @@ func (set hooks) attach(cgroup int) (func(), error) {
 }
 
 // takeHooks takes over kmesh-node's attachments: it removes the pins of its links,
-// which detaches them, and returns the set for the benchmark to attach at will.
+// which detaches them, and returns the set for the benchmark to attach at will,
+// connect4 first.
 func (s *sandbox) takeHooks() (hooks, error) {
 	dir := s.pins("link")
 	entries, err := os.ReadDir(dir)
@@ -56,6 +57,11 @@ func (s *sandbox) takeHooks() (hooks, error) {
 			return nil, fmt.Errorf("link %s: of a kind that the benchmark cannot make", path)
 		}
 		set = append(set, h)
+		if p, err := readProg(h.prog); err != nil {
+			return nil, err
+		} else if p.Name == connect4 {
+			set[0], set[len(set)-1] = h, set[0]
+		}
 	}
 	for _, h := range set {
 		if err := os.Remove(filepath.Join(dir, h.link)); err != nil {
@@ -77,21 +83,6 @@ func (set hooks) read() ([]progInfo, error) {
 		all = append(all, p)
 	}
 	return all, nil
-}
-
-// lead moves the program of this name to the front.
-func (set hooks) lead(name string) error {
-	progs, err := set.read()
-	if err != nil {
-		return err
-	}
-	for i, p := range progs {
-		if p.Name == name {
-			set[0], set[i] = set[i], set[0]
-			return nil
-		}
-	}
-	return fmt.Errorf("program %s is not attached", name)
 }
 
 // floors are the programs of floor.bpf.c.

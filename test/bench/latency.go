@@ -78,9 +78,12 @@ func (b *bench) measureLatency() error {
 	if err != nil {
 		return err
 	}
-	out, err := b.p50s([]variant{
-		{nil, backends}, {floor, backends}, {b.hooks, []netip.AddrPort{service}},
-	})
+	asked := []netip.AddrPort{service}
+	variants := []variant{{nil, backends}, {floor, backends}, {b.hooks, asked}}
+	if b.rivals != nil {
+		variants = append(variants, variant{b.rivals, asked})
+	}
+	out, err := b.p50s(variants)
 	if err != nil {
 		return err
 	}
@@ -95,5 +98,10 @@ func (b *bench) measureLatency() error {
 				median(ours)/median(least), latencyRounds, latencyLength),
 		}.from(ours),
 	)
+	if b.rivals != nil {
+		b.report.add(row{
+			Figure: "added to connect() p50, of " + b.against, Unit: "us", Floor: some(median(least)),
+		}.from(apart(out[3], out[0])))
+	}
 	return nil
 }

@@ -36,7 +36,9 @@ type bench struct {
 	floors   *floors
 	enrolled *pod
 	outside  *pod
-	hooks    hooks // kmesh-node's own, once they are taken over
+	hooks    hooks  // kmesh-node's own, once they are taken over
+	against  string // folder of another build to measure beside it; empty: none
+	rivals   hooks  // that build's hooks
 }
 
 func run() (int, error) {
@@ -48,6 +50,7 @@ func run() (int, error) {
 		build    = flag.String("build", filepath.Dir(filepath.Dir(self)), "folder of the built files")
 		captures = flag.String("captures", "internal/xds/testdata", "folder of captured responses")
 		jsonFile = flag.String("json", "", "also write the report to this file")
+		against  = flag.String("against", "", "measure connect also with the build in this folder, in the same rounds")
 		only     = flag.String("run", "", "measure only the parts whose name matches this expression")
 	)
 	flag.Parse()
@@ -64,6 +67,11 @@ func run() (int, error) {
 	b, err := newBench(*build, *captures)
 	if err != nil {
 		return 0, err
+	}
+	if *against != "" {
+		if b.against, err = filepath.Abs(*against); err != nil {
+			return 0, err
+		}
 	}
 	before, err := readLoad()
 	if err != nil {
@@ -147,11 +155,11 @@ func (b *bench) measure(match *regexp.Regexp) {
 }
 
 // fresh brings kmesh-node up on an empty store, with one pod enrolled.
-func (b *bench) fresh() error {
+func (s *sandbox) fresh(enrolled *pod) error {
 	for _, args := range [][]string{
-		{"down"}, {"up"}, {"enroll", "--netns", b.enrolled.path},
+		{"down"}, {"up"}, {"enroll", "--netns", enrolled.path},
 	} {
-		if _, _, err := b.node(args...); err != nil {
+		if _, _, err := s.node(args...); err != nil {
 			return err
 		}
 	}
@@ -159,26 +167,23 @@ func (b *bench) fresh() error {
 }
 
 // configure applies a configuration that sends the service to its backends.
-func (b *bench) configure() error {
-	path, err := b.writeService(serviceName, backends)
+func (s *sandbox) configure() error {
+	path, err := s.writeService(serviceName, backends)
 	if err != nil {
 		return err
 	}
-	_, _, err = b.node("apply", "-f", path)
+	_, _, err = s.node("apply", "-f", path)
 	return err
 }
 
 // measureConnect measures the connect path: per run with nothing configured,
 // then with the service configured, then the time of connect() itself.
 func (b *bench) measureConnect() error {
-	err := b.fresh()
+	err := b.fresh(b.enrolled)
 	if err != nil {
 		return err
 	}
 	if b.hooks, err = b.takeHooks(); err != nil {
-		return err
-	}
-	if err := b.hooks.lead(connect4); err != nil {
 		return err
 	}
 	if err := b.measureUnconfigured(); err != nil {
@@ -187,8 +192,28 @@ func (b *bench) measureConnect() error {
 	if err := b.configure(); err != nil {
 		return err
 	}
+	if b.against != "" {
+		if err := b.meetRival(); err != nil {
+			return fmt.Errorf("bring %s up: %w", b.against, err)
+		}
+	}
 	if err := b.measureRuns(); err != nil {
 		return err
 	}
 	return b.measureLatency()
+}
+
+// meetRival brings another build up, and configured, beside the one that is measured.
+func (b *bench) meetRival() error {
+	r, err := b.sandbox.rival(b.against)
+	if err != nil {
+		return err
+	}
+	if err := r.fresh(b.enrolled); err != nil {
+		return err
+	}
+	if b.rivals, err = r.takeHooks(); err != nil {
+		return err
+	}
+	return r.configure()
 }

@@ -135,12 +135,16 @@ func (b *bench) measureRuns() error {
 	if err != nil {
 		return err
 	}
-	out, err := perRun(b.cgroupFD, []course{
+	courses := []course{
 		rewrite, b.ourCourse("hit", b.enrolled, service, backends...),
 		least, b.ourCourse("outside", b.outside, service, service),
 		lookup, b.ourCourse("address", b.enrolled, otherIP, otherIP),
 		b.ourCourse("port", b.enrolled, nothing, nothing),
-	})
+	}
+	if b.rivals != nil {
+		courses = append(courses, course{name: "rival", set: b.rivals, pod: b.enrolled, to: service, arrives: backends})
+	}
+	out, err := perRun(b.cgroupFD, courses)
 	if err != nil {
 		return err
 	}
@@ -161,6 +165,9 @@ func (b *bench) measureRuns() error {
 		row{Figure: "connect4, no listener on the port", Unit: "ns/run", Floor: floor("floor_lookup")}.from(out["port"][connect4]),
 		row{Figure: "connect4, a listener on the port, not at the address", Unit: "ns/run", Floor: floor("floor_lookup")}.from(out["address"][connect4]),
 	)
+	if v := out["rival"][connect4]; v != nil {
+		b.report.add(row{Figure: "connect4, a hit, of " + b.against, Unit: "ns/run", Floor: floor("floor_rewrite")}.from(v))
+	}
 	for ours, least := range map[string]string{"sock_ops": "floor_sockops", "sock_state": "floor_state"} {
 		if v := out["hit"][ours]; v != nil {
 			b.report.add(row{

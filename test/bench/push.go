@@ -126,7 +126,7 @@ func pushUntilEOF(mode string) (err error) {
 // the configuration, while the configuration was being replaced.
 func (b *bench) measureMisses() error {
 	for _, mode := range []string{pushSame, pushAlternate} {
-		if err := b.fresh(); err != nil {
+		if err := b.fresh(b.enrolled); err != nil {
 			return err
 		}
 		if err := b.configure(); err != nil {

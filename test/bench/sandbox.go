@@ -154,6 +154,20 @@ func newSandbox(build string) (*sandbox, error) {
 	return s, nil
 }
 
+// rival returns the same sandbox with another build of kmesh-node, on pins of its own.
+func (s *sandbox) rival(build string) (*sandbox, error) {
+	r := *s
+	r.build = build
+	r.bpffs = filepath.Join(baseDir, "bpf-rival")
+	if err := os.MkdirAll(r.bpffs, 0o755); err != nil {
+		return nil, err
+	}
+	if err := unix.Mount("bpf", r.bpffs, "bpf", 0, ""); err != nil {
+		return nil, fmt.Errorf("mount bpf on %s: %w", r.bpffs, err)
+	}
+	return &r, nil
+}
+
 // args are the arguments of kmesh-node in ads mode on the sandbox.
 func (s *sandbox) args(command ...string) []string {
 	return append([]string{"--mode", "ads", "--bpf-fs-path", s.bpffs, "--cgroup2-path", s.cgroup}, command...)

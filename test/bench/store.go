@@ -70,7 +70,7 @@ func (b *bench) measureStore() error {
 		}
 	}
 
-	if err := b.fresh(); err != nil {
+	if err := b.fresh(b.enrolled); err != nil {
 		return err
 	}
 	if _, err := b.benchStore("fill", strconv.Itoa(restored), strconv.Itoa(restoredSize)); err != nil {
@@ -94,7 +94,7 @@ func (b *bench) measureStore() error {
 func (b *bench) initTimes(anew bool) (times []float64, last storeFigure, err error) {
 	for range initRounds {
 		if anew {
-			if err := b.fresh(); err != nil {
+			if err := b.fresh(b.enrolled); err != nil {
 				return nil, last, err
 			}
 		}
@@ -113,7 +113,7 @@ func (b *bench) initTimes(anew bool) (times []float64, last storeFigure, err err
 
 func (b *bench) measureUpdates(endpoints, reference, target float64) error {
 	size := strconv.Itoa(int(endpoints))
-	if err := b.fresh(); err != nil {
+	if err := b.fresh(b.enrolled); err != nil {
 		return err
 	}
 	out, err := b.benchStore("burst", size, strconv.Itoa(bursts))
