@@ -81,18 +81,14 @@ void rule_address(struct rule *rule, const uint8_t ip[16])
 	set_point(&rule->last, ip, 65535);
 }
 
-int rule_prefix(struct rule *rule, const char *prefix, uint32_t len,
-		bool *is4)
+int rule_prefix(struct rule *rule, const char *prefix, uint32_t len, bool *is4)
 {
 	uint8_t first[16], last[16];
 
 	if (!parse_ip(prefix, first, is4))
-		return error_set(-EINVAL,
-				 "address_prefix \"%.64s\": not an IP address",
-				 prefix);
+		return error_set(-EINVAL, "address_prefix \"%.64s\": not an IP address", prefix);
 	if (len > (*is4 ? 32 : 128))
-		return error_set(-EINVAL, "prefix_len %u: more than %d bits", len,
-				 *is4 ? 32 : 128);
+		return error_set(-EINVAL, "prefix_len %u: more than %d bits", len, *is4 ? 32 : 128);
 	if (*is4)
 		len += 96;
 	memcpy(last, first, sizeof(last));

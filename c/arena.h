@@ -10,8 +10,8 @@
 struct arena_block;
 
 struct arena {
-	struct arena_block *block; /* newest first */
-	size_t used;		   /* of the newest */
+	struct arena_block *block;    /* newest first */
+	size_t used;		      /* of the newest */
 	ProtobufCAllocator allocator; /* takes from here, frees nothing */
 };
 

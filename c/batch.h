@@ -45,20 +45,22 @@ struct batch {
 };
 
 /* change.c: ops to changes, by key. */
-int change_read(struct batch *b, const struct deserial_op *op,
-		struct change *c);
+int change_read(struct batch *b, const struct deserial_op *op, struct change *c);
 /* Says whose fault it was. */
-int change_blame(const struct change *c, int err);
-int change_key(const ProtobufCMessageDescriptor *descriptor, const void *key,
-	       struct change *c);
+void change_note(const struct change *c);
+static inline int change_blame(const struct change *c, int err)
+{
+	change_note(c);
+	return err;
+}
+int change_key(const ProtobufCMessageDescriptor *descriptor, const void *key, struct change *c);
 int kind_of(const ProtobufCMessageDescriptor *descriptor, enum km_kind *kind);
 int addr_of(const void *socket_address, struct km_addr *addr);
 
 /* A fresh run of zeroed slots. */
 int batch_run(struct batch *b, uint32_t slots, uint32_t *handle, void **node);
 /* The root of that name, made when there is none. */
-int batch_root(struct batch *b, enum km_kind kind, const char *name,
-	       uint32_t len, uint32_t *root);
+int batch_root(struct batch *b, enum km_kind kind, const char *name, uint32_t len, uint32_t *root);
 /* A listener's root, made when there is none. */
 int batch_listener(struct batch *b, struct change *c);
 /* Fills in the head of a tree: who owns it, and its message. */
@@ -80,7 +82,6 @@ void batch_free(struct batch *b);
 int commit(struct batch *b);
 
 /* *changed: resources that are not what they were. */
-int publish(struct store *s, const struct deserial_op *ops, size_t n,
-	    size_t *changed);
+int publish(struct store *s, const struct deserial_op *ops, size_t n, size_t *changed);
 
 #endif

@@ -22,10 +22,9 @@ int kind_of(const ProtobufCMessageDescriptor *descriptor, enum km_kind *kind)
 	else if (descriptor == &route__route_configuration__descriptor)
 		*kind = KM_ROUTE;
 	else
-		return error_set(
-			-EINVAL,
-			"a Listener, Cluster or RouteConfiguration is stored, not %s",
-			descriptor ? descriptor->name : "nothing");
+		return error_set(-EINVAL,
+				 "a Listener, Cluster or RouteConfiguration is stored, not %s",
+				 descriptor ? descriptor->name : "nothing");
 	return 0;
 }
 
@@ -40,18 +39,15 @@ int addr_of(const void *socket_address, struct km_addr *addr)
 		addr->ip[2] = htonl(0xffff);
 		addr->ip[3] = a->ipv4;
 	} else {
-		return error_set(-EINVAL, "address.ipv6: %zu bytes, not 16",
-				 a->ipv6.len);
+		return error_set(-EINVAL, "address.ipv6: %zu bytes, not 16", a->ipv6.len);
 	}
 	if (!a->port || a->port > UINT16_MAX)
-		return error_set(-EINVAL,
-				 "address.port: %u is no port in network byte order",
+		return error_set(-EINVAL, "address.port: %u is no port in network byte order",
 				 a->port);
 	addr->port = (__be16)a->port;
 	if (a->protocol != CORE__SOCKET_ADDRESS__PROTOCOL__TCP &&
 	    a->protocol != CORE__SOCKET_ADDRESS__PROTOCOL__UDP)
-		return error_set(-EINVAL, "address.protocol: %d is none",
-				 (int)a->protocol);
+		return error_set(-EINVAL, "address.protocol: %d is none", (int)a->protocol);
 	addr->protocol = (__u16)a->protocol;
 	return 0;
 }
@@ -64,8 +60,7 @@ static int set_name(struct change *c, const char *name)
 		return error_set(-EINVAL, "name: empty");
 	c->name = name;
 	if (len > KM_MAX_NAME)
-		return error_set(-ENOSPC, "names longer than %u bytes: %s",
-				 KM_MAX_NAME, name);
+		return error_set(-ENOSPC, "names longer than %u bytes: %s", KM_MAX_NAME, name);
 	c->name_len = (uint32_t)len;
 	c->hash = hash_bytes(name, len);
 	return 0;
@@ -83,8 +78,7 @@ static int set_addr(struct change *c, const void *socket_address)
 	return err;
 }
 
-int change_key(const ProtobufCMessageDescriptor *descriptor, const void *key,
-	       struct change *c)
+int change_key(const ProtobufCMessageDescriptor *descriptor, const void *key, struct change *c)
 {
 	int err = kind_of(descriptor, &c->kind);
 
@@ -99,15 +93,11 @@ static int key_of_message(struct change *c)
 {
 	switch (c->kind) {
 	case KM_LISTENER:
-		return set_addr(c, ((const Listener__Listener *)c->message)
-					   ->address);
+		return set_addr(c, ((const Listener__Listener *)c->message)->address);
 	case KM_CLUSTER:
-		return set_name(c,
-				((const Cluster__Cluster *)c->message)->name);
+		return set_name(c, ((const Cluster__Cluster *)c->message)->name);
 	default:
-		return set_name(c, ((const Route__RouteConfiguration *)
-					    c->message)
-					   ->name);
+		return set_name(c, ((const Route__RouteConfiguration *)c->message)->name);
 	}
 }
 
@@ -115,8 +105,7 @@ static bool same_key(const struct change *a, const struct change *b)
 {
 	if (a->kind == KM_LISTENER)
 		return !memcmp(&a->addr, &b->addr, sizeof(a->addr));
-	return a->name_len == b->name_len &&
-	       !memcmp(a->name, b->name, a->name_len);
+	return a->name_len == b->name_len && !memcmp(a->name, b->name, a->name_len);
 }
 
 /* A message as a struct: its wire form is what is kept. */
@@ -131,8 +120,7 @@ static int read_value(struct batch *b, const void *value, struct change *c)
 	if (err)
 		return err;
 	if (!protobuf_c_message_check(c->message))
-		return error_set(-EINVAL, "%s: not a whole message",
-				 c->message->descriptor->name);
+		return error_set(-EINVAL, "%s: not a whole message", c->message->descriptor->name);
 	if (c->remove)
 		return 0;
 	len = protobuf_c_message_get_packed_size(c->message);
@@ -144,8 +132,7 @@ static int read_value(struct batch *b, const void *value, struct change *c)
 	return wire_check(c->message->descriptor, c->wire, c->wire_len);
 }
 
-static int read_wire(struct batch *b, const struct deserial_op *op,
-		     struct change *c)
+static int read_wire(struct batch *b, const struct deserial_op *op, struct change *c)
 {
 	int err = kind_of(op->descriptor, &c->kind);
 
@@ -156,19 +143,16 @@ static int read_wire(struct batch *b, const struct deserial_op *op,
 	err = wire_check(op->descriptor, op->wire, op->wire_len);
 	if (err)
 		return err;
-	c->message = protobuf_c_message_unpack(op->descriptor,
-					       &b->s->arena.allocator,
-					       op->wire_len, op->wire);
+	c->message = protobuf_c_message_unpack(op->descriptor, &b->s->arena.allocator, op->wire_len,
+					       op->wire);
 	if (!c->message)
-		return error_set(-EINVAL, "not a %s, or no memory for it",
-				 op->descriptor->name);
+		return error_set(-EINVAL, "not a %s, or no memory for it", op->descriptor->name);
 	c->wire = op->wire;
 	c->wire_len = (uint32_t)op->wire_len;
 	return 0;
 }
 
-int change_read(struct batch *b, const struct deserial_op *op,
-		struct change *c)
+int change_read(struct batch *b, const struct deserial_op *op, struct change *c)
 {
 	struct change own;
 	int err;
@@ -190,30 +174,28 @@ int change_read(struct batch *b, const struct deserial_op *op,
 	return err;
 }
 
-int change_blame(const struct change *c, int err)
+void change_note(const struct change *c)
 {
-	char ip[INET6_ADDRSTRLEN];
+	char ip[INET6_ADDRSTRLEN] = "";
 	uint16_t port = ntohs(c->addr.port);
+	bool mapped = !c->addr.ip[0] && !c->addr.ip[1] && c->addr.ip[2] == htonl(0xffff);
 
 	switch (c->kind) {
 	case KM_LISTENER:
-		if (!port)
-			return error_prefix(err, "Listener");
-		if (c->addr.ip[2] == htonl(0xffff) && !c->addr.ip[0] &&
-		    !c->addr.ip[1]) {
+		if (mapped)
 			inet_ntop(AF_INET, &c->addr.ip[3], ip, sizeof(ip));
-			return error_prefix(err, "Listener %s:%u", ip, port);
-		}
-		inet_ntop(AF_INET6, c->addr.ip, ip, sizeof(ip));
-		return error_prefix(err, "Listener [%s]:%u", ip, port);
+		else
+			inet_ntop(AF_INET6, c->addr.ip, ip, sizeof(ip));
+		if (!port)
+			error_note_prefix("Listener");
+		else
+			error_note_prefix(mapped ? "Listener %s:%u" : "Listener [%s]:%u", ip, port);
+		break;
 	case KM_CLUSTER:
+		error_note_prefix("Cluster %s", c->name ? c->name : "without a name");
+		break;
 	case KM_ROUTE:
-		return error_prefix(err, "%s %s",
-				    c->kind == KM_CLUSTER ?
-					    "Cluster" :
-					    "RouteConfiguration",
-				    c->name ? c->name : "without a name");
-	default:
-		return err;
+		error_note_prefix("RouteConfiguration %s", c->name ? c->name : "without a name");
+		break;
 	}
 }

@@ -86,17 +86,13 @@ static struct node *add_node(struct build *w, const struct km_addr *addr)
 	node = &w->nodes[w->n_nodes++];
 	memcpy(node->ip, addr->ip, sizeof(node->ip));
 	node->port = addr->port;
-	node->family = !addr->ip[0] && !addr->ip[1] &&
-				       addr->ip[2] == htonl(0xffff) ?
-			       4 :
-			       6;
+	node->family = !addr->ip[0] && !addr->ip[1] && addr->ip[2] == htonl(0xffff) ? 4 : 6;
 	node->next = *bucket;
 	*bucket = w->n_nodes;
 	return node;
 }
 
-static int add_group(struct build *w, uint32_t family, uint32_t priority,
-		     uint32_t *id)
+static int add_group(struct build *w, uint32_t family, uint32_t priority, uint32_t *id)
 {
 	struct group *group;
 
@@ -124,8 +120,8 @@ static int add_group(struct build *w, uint32_t family, uint32_t priority,
 }
 
 /* Unhealthy and unresolved endpoints are kept in the message alone. */
-static int add_member(struct build *w, const Endpoint__Endpoint *e,
-		      uint32_t locality, uint32_t priority)
+static int add_member(struct build *w, const Endpoint__Endpoint *e, uint32_t locality,
+		      uint32_t priority)
 {
 	struct member *member = &w->members[w->n_members];
 	struct km_addr addr;
@@ -143,8 +139,7 @@ static int add_member(struct build *w, const Endpoint__Endpoint *e,
 		return 0;
 	if (!addr.ip[0] && !addr.ip[1] && !addr.ip[3] &&
 	    (!addr.ip[2] || addr.ip[2] == htonl(0xffff)))
-		return error_set(-EINVAL,
-				 "address: the zero address is no endpoint's");
+		return error_set(-EINVAL, "address: the zero address is no endpoint's");
 	node = add_node(w, &addr);
 	err = add_group(w, node->family, priority, &member->group);
 	if (err)
@@ -165,14 +160,12 @@ static int gather(struct build *w)
 
 		w->localities[i].weight = l->load_balancing_weight;
 		for (size_t j = 0; j < l->n_lb_endpoints; j++) {
-			int err = add_member(w, l->lb_endpoints[j], (uint32_t)i,
-					     l->priority);
+			int err = add_member(w, l->lb_endpoints[j], (uint32_t)i, l->priority);
 
 			if (err == -EINVAL)
 				return error_prefix(
-					err,
-					"load_assignment.endpoints[%zu].lb_endpoints[%zu]",
-					i, j);
+					err, "load_assignment.endpoints[%zu].lb_endpoints[%zu]", i,
+					j);
 			if (err)
 				return err;
 		}
@@ -195,8 +188,7 @@ static int prepare(struct build *w)
 	w->bucket = arena_zalloc(arena, buckets, sizeof(*w->bucket));
 	w->nodes = arena_zalloc(arena, n, sizeof(*w->nodes));
 	w->members = arena_zalloc(arena, n, sizeof(*w->members));
-	w->localities = arena_zalloc(arena, w->assignment->n_endpoints,
-				     sizeof(*w->localities));
+	w->localities = arena_zalloc(arena, w->assignment->n_endpoints, sizeof(*w->localities));
 	if (!w->bucket || !w->nodes || !w->members || !w->localities)
 		return error_sys(-ENOMEM, "load_assignment");
 	return 0;
@@ -213,8 +205,7 @@ static int match_old(struct build *w)
 		words_unique(handles);
 	for (size_t i = 0; i < handles->n; i++) {
 		uint32_t handle = (uint32_t)handles->v[i];
-		const struct km_endpoint *e =
-			slab_at(slabs, handle, KM_ENDPOINT_SLOTS);
+		const struct km_endpoint *e = slab_at(slabs, handle, KM_ENDPOINT_SLOTS);
 		struct node *node;
 
 		if (!e || e->cluster != w->c->root)
@@ -234,15 +225,12 @@ static int retire_old(struct build *w)
 
 	for (size_t i = 0; i < handles->n; i++) {
 		uint32_t handle = (uint32_t)handles->v[i];
-		const struct km_endpoint *e =
-			slab_at(slabs, handle, KM_ENDPOINT_SLOTS);
-		struct node *node =
-			w->n_nodes ? find(w, e->ip, e->port) : NULL;
+		const struct km_endpoint *e = slab_at(slabs, handle, KM_ENDPOINT_SLOTS);
+		struct node *node = w->n_nodes ? find(w, e->ip, e->port) : NULL;
 
 		if (node && node->handle == handle)
 			continue;
-		if (vec_push(&w->b->old_runs,
-			     run_word(handle, KM_ENDPOINT_SLOTS)))
+		if (vec_push(&w->b->old_runs, run_word(handle, KM_ENDPOINT_SLOTS)))
 			return error_sys(-ENOMEM, "retire an endpoint");
 	}
 	handles->n = 0;
@@ -280,8 +268,7 @@ static int make_endpoint(struct build *w, struct node *node)
 /* Connects may read a kept endpoint now: its weight waits for the commit. */
 static int set_weight(struct build *w, struct node *node, uint64_t weight)
 {
-	struct km_endpoint *e =
-		slab_at(&w->b->s->slabs, node->handle, KM_ENDPOINT_SLOTS);
+	struct km_endpoint *e = slab_at(&w->b->s->slabs, node->handle, KM_ENDPOINT_SLOTS);
 
 	/* In several groups, what it has is the first one's weight. */
 	if (node->weighed)
@@ -303,17 +290,15 @@ static bool has_weights(const struct build *w, uint32_t priority)
 	const Endpoint__ClusterLoadAssignment *a = w->assignment;
 
 	for (size_t i = 0; i < a->n_endpoints; i++) {
-		if (a->endpoints[i]->priority == priority &&
-		    a->endpoints[i]->load_balancing_weight)
+		if (a->endpoints[i]->priority == priority && a->endpoints[i]->load_balancing_weight)
 			return true;
 	}
 	return false;
 }
 
 /* Puts a group's members into its choices, an address once. */
-static int choose(struct build *w, const struct group *group,
-		  struct member *const *members, struct choice *choices,
-		  uint32_t *nodes, uint32_t *n)
+static int choose(struct build *w, const struct group *group, struct member *const *members,
+		  struct choice *choices, uint32_t *nodes, uint32_t *n)
 {
 	*n = 0;
 	for (uint32_t i = 0; i < group->n; i++) {
@@ -341,10 +326,8 @@ static int choose(struct build *w, const struct group *group,
 static int build_group(struct build *w, struct group *group)
 {
 	struct arena *arena = &w->b->s->arena;
-	struct member **members =
-		arena_zalloc(arena, group->n, sizeof(struct member *));
-	struct choice *choices =
-		arena_zalloc(arena, group->n, sizeof(*choices));
+	struct member **members = arena_zalloc(arena, group->n, sizeof(struct member *));
+	struct choice *choices = arena_zalloc(arena, group->n, sizeof(*choices));
 	uint32_t *nodes = arena_zalloc(arena, group->n, sizeof(*nodes));
 	uint32_t n = 0;
 	int err;
@@ -361,8 +344,7 @@ static int build_group(struct build *w, struct group *group)
 		return err;
 	err = pick_build(w->b, choices, n, w->old, &group->handle);
 	if (err)
-		return error_prefix(err, "load_assignment: priority %u",
-				    group->priority);
+		return error_prefix(err, "load_assignment: priority %u", group->priority);
 	for (uint32_t i = 0; i < n && !err; i++)
 		err = set_weight(w, &w->nodes[nodes[i]], choices[i].weight);
 	return err;
@@ -382,8 +364,7 @@ static int build_groups(struct build *w)
 	int err = 0;
 
 	if (w->n_groups > 1)
-		qsort(w->groups, w->n_groups, sizeof(w->groups[0]),
-		      by_priority);
+		qsort(w->groups, w->n_groups, sizeof(w->groups[0]), by_priority);
 	for (uint32_t i = 0; i < w->n_groups && !err; i++)
 		err = build_group(w, &w->groups[i]);
 	return err;
@@ -415,18 +396,15 @@ static int build_head(struct build *w, struct change *c)
 			cluster->n6++;
 	}
 	cluster->lb = (__u16)m->lb_policy;
-	cluster->passthrough =
-		m->passthrough ||
-		m->discovery_type ==
-			CLUSTER__CLUSTER__DISCOVERY_TYPE__ORIGINAL_DST;
+	cluster->passthrough = m->passthrough ||
+			       m->discovery_type == CLUSTER__CLUSTER__DISCOVERY_TYPE__ORIGINAL_DST;
 	return batch_head(w->b, c, &cluster->head);
 }
 
 int build_cluster(struct batch *b, struct change *c, struct parts *old)
 {
 	const Cluster__Cluster *m = (const Cluster__Cluster *)c->message;
-	static const Endpoint__ClusterLoadAssignment none =
-		ENDPOINT__CLUSTER_LOAD_ASSIGNMENT__INIT;
+	static const Endpoint__ClusterLoadAssignment none = ENDPOINT__CLUSTER_LOAD_ASSIGNMENT__INIT;
 	struct build w;
 	int err;
 
@@ -442,8 +420,7 @@ int build_cluster(struct batch *b, struct change *c, struct parts *old)
 	case CLUSTER__CLUSTER__LB_POLICY__RANDOM:
 		break;
 	default:
-		return error_set(-EINVAL, "lb_policy: %d is none",
-				 (int)m->lb_policy);
+		return error_set(-EINVAL, "lb_policy: %d is none", (int)m->lb_policy);
 	}
 	err = prepare(&w);
 	if (!err)

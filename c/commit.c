@@ -7,8 +7,7 @@
 #include "kernel.h"
 
 /* The tree that a root made by this batch will have. */
-static uint32_t tree_of(const struct batch *b, const struct table *t,
-			uint32_t root)
+static uint32_t tree_of(const struct batch *b, const struct table *t, uint32_t root)
 {
 	return t->change[root] ? b->changes[t->change[root] - 1].tree : 0;
 }
@@ -21,8 +20,7 @@ static void take_back_entries(struct batch *b)
 		struct table *t = &s->listeners;
 		uint32_t root = ref_root(b->roots.v[i]);
 
-		if (ref_kind(b->roots.v[i]) != KM_LISTENER ||
-		    !tree_of(b, t, root))
+		if (ref_kind(b->roots.v[i]) != KM_LISTENER || !tree_of(b, t, root))
 			continue;
 		ports_remove(s, &t->addr[root]);
 		/* What cannot be deleted leads to a root without a tree. */
@@ -40,17 +38,14 @@ static int put_entries(struct batch *b)
 	for (; b->entries < b->roots.n; b->entries++) {
 		uint32_t root = ref_root(b->roots.v[b->entries]);
 
-		if (ref_kind(b->roots.v[b->entries]) != KM_LISTENER ||
-		    !tree_of(b, t, root))
+		if (ref_kind(b->roots.v[b->entries]) != KM_LISTENER || !tree_of(b, t, root))
 			continue;
-		err = kernel.map_update(s->env.fd[ENV_LISTENER],
-					&t->addr[root], &root);
+		err = kernel.map_update(s->env.fd[ENV_LISTENER], &t->addr[root], &root);
 		if (err) {
 			if (err == -E2BIG)
 				err = -ENOSPC;
-			error_sys(err, "%s=%u: add a listener",
-				  env_name(ENV_LISTENER),
-				  s->env.id[ENV_LISTENER]);
+			error_note_sys(err, "%s=%u: add a listener", env_name(ENV_LISTENER),
+				       s->env.id[ENV_LISTENER]);
 			take_back_entries(b);
 			return err;
 		}
@@ -69,12 +64,10 @@ static void store_roots(struct batch *b, uint64_t generation)
 		if (c->idle)
 			continue;
 		root = &store_table(b->s, c->kind)->root[c->root];
-		__atomic_store_n(&root->prev,
-				 __atomic_load_n(&root->cur, __ATOMIC_RELAXED),
+		__atomic_store_n(&root->prev, __atomic_load_n(&root->cur, __ATOMIC_RELAXED),
 				 __ATOMIC_RELEASE);
 		kernel.step();
-		__atomic_store_n(&root->cur,
-				 generation << KM_HANDLE_BITS | c->tree,
+		__atomic_store_n(&root->cur, generation << KM_HANDLE_BITS | c->tree,
 				 __ATOMIC_RELEASE);
 		kernel.step();
 	}
@@ -85,15 +78,12 @@ static void drop_unused(struct store *s, struct table *t, uint32_t root)
 {
 	const struct km_name *name;
 
-	if (t->kind == KM_LISTENER || !t->root[root].name || t->refs[root] ||
-	    table_tree(t, root))
+	if (t->kind == KM_LISTENER || !t->root[root].name || t->refs[root] || table_tree(t, root))
 		return;
 	name = table_name(t, &s->slabs, root);
 	if (name)
-		retire(s, RETIRED_RUN,
-		       run_word(t->root[root].name, name_slots(name->len)));
-	retire(s, t->kind == KM_CLUSTER ? RETIRED_CLUSTER : RETIRED_ROUTE,
-	       root);
+		retire(s, RETIRED_RUN, run_word(t->root[root].name, name_slots(name->len)));
+	retire(s, t->kind == KM_CLUSTER ? RETIRED_CLUSTER : RETIRED_ROUTE, root);
 	table_unlink(t, root);
 	__atomic_store_n(&t->root[root].name, 0, __ATOMIC_RELEASE);
 }
@@ -135,11 +125,9 @@ static void settle(struct batch *b)
 
 	for (size_t i = 0; i < b->weights.n; i++) {
 		struct km_endpoint *e =
-			slab_at(&s->slabs, (uint32_t)b->weights.v[i],
-				KM_ENDPOINT_SLOTS);
+			slab_at(&s->slabs, (uint32_t)b->weights.v[i], KM_ENDPOINT_SLOTS);
 
-		__atomic_store_n(&e->weight, (__u32)(b->weights.v[i] >> 32),
-				 __ATOMIC_RELAXED);
+		__atomic_store_n(&e->weight, (__u32)(b->weights.v[i] >> 32), __ATOMIC_RELAXED);
 	}
 	for (size_t i = 0; i < b->old_runs.n; i++)
 		retire(s, RETIRED_RUN, b->old_runs.v[i]);
@@ -178,10 +166,8 @@ int commit(struct batch *b)
 	int err;
 
 	if (generation > KM_GENERATION_MAX)
-		return error_set(-EOVERFLOW, "generation %llu is the last",
-				 KM_GENERATION_MAX);
-	err = retire_reserve(s, b->old_runs.n + b->old_counters.n +
-					2 * b->old_refs.n + 2 * b->n +
+		return error_set(-EOVERFLOW, "generation %llu is the last", KM_GENERATION_MAX);
+	err = retire_reserve(s, b->old_runs.n + b->old_counters.n + 2 * b->old_refs.n + 2 * b->n +
 					2 * b->roots.n);
 	if (err)
 		return error_sys(err, "retire old trees");

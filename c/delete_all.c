@@ -19,11 +19,9 @@ struct deletion {
 };
 
 static void add_names(struct store *s, const struct table *t,
-		      const ProtobufCMessageDescriptor *descriptor,
-		      struct deletion *d)
+		      const ProtobufCMessageDescriptor *descriptor, struct deletion *d)
 {
-	for (uint32_t i = idset_next(&t->used, 0); i;
-	     i = idset_next(&t->used, i)) {
+	for (uint32_t i = idset_next(&t->used, 0); i; i = idset_next(&t->used, i)) {
 		const struct km_name *name = table_name(t, &s->slabs, i);
 		struct deserial_op *op = &d->ops[d->n];
 
@@ -40,8 +38,7 @@ static void add_listeners(struct store *s, struct deletion *d)
 {
 	const struct table *t = &s->listeners;
 
-	for (uint32_t i = idset_next(&t->used, 0); i;
-	     i = idset_next(&t->used, i)) {
+	for (uint32_t i = idset_next(&t->used, 0); i; i = idset_next(&t->used, i)) {
 		Core__SocketAddress *address = &d->addresses[i];
 		struct deserial_op *op = &d->ops[d->n];
 
@@ -75,8 +72,7 @@ int delete_all(struct store *s)
 		err = error_sys(-ENOMEM, "delete everything");
 	} else {
 		add_names(s, &s->clusters, &cluster__cluster__descriptor, &d);
-		add_names(s, &s->routes, &route__route_configuration__descriptor,
-			  &d);
+		add_names(s, &s->routes, &route__route_configuration__descriptor, &d);
 		add_listeners(s, &d);
 	}
 	leave(s);

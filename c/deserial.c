@@ -24,7 +24,7 @@ struct store *store_get(void)
 	if (store.open)
 		return &store;
 	pthread_mutex_unlock(&store.mutex);
-	error_set(-ENODEV, "the store is not open: deserial_init comes first");
+	error_note("the store is not open: deserial_init comes first");
 	return NULL;
 }
 
@@ -39,8 +39,8 @@ int enter(struct store *s)
 
 	if (err)
 		return err;
-	if (!s->loaded || s->generation != s->meta->generation ||
-	    s->meta->writing || s->slabs.n != s->meta->slabs)
+	if (!s->loaded || s->generation != s->meta->generation || s->meta->writing ||
+	    s->slabs.n != s->meta->slabs)
 		err = rebuild(s);
 	if (err)
 		lock_drop(s);
@@ -56,9 +56,7 @@ static int map_array(struct store *s, enum env_map map, size_t len, void **at)
 {
 	int err = kernel.map_mmap(s->env.fd[map], len, at);
 
-	return err ? error_sys(err, "%s=%u: map into memory", env_name(map),
-			       s->env.id[map]) :
-		     0;
+	return err ? error_sys(err, "%s=%u: map into memory", env_name(map), s->env.id[map]) : 0;
 }
 
 #define ROOTS_LEN(max) ((max) * sizeof(struct km_root))
@@ -75,14 +73,11 @@ static int open_maps(struct store *s)
 		err = map_array(s, ENV_PORTS, PORTS_LEN, &ports);
 	s->ports = ports;
 	if (!err)
-		err = map_array(s, ENV_LISTENER_ROOT,
-				ROOTS_LEN(KM_MAX_LISTENERS), &roots[0]);
+		err = map_array(s, ENV_LISTENER_ROOT, ROOTS_LEN(KM_MAX_LISTENERS), &roots[0]);
 	if (!err)
-		err = map_array(s, ENV_CLUSTER, ROOTS_LEN(KM_MAX_CLUSTERS),
-				&roots[1]);
+		err = map_array(s, ENV_CLUSTER, ROOTS_LEN(KM_MAX_CLUSTERS), &roots[1]);
 	if (!err)
-		err = map_array(s, ENV_ROUTE, ROOTS_LEN(KM_MAX_ROUTES),
-				&roots[2]);
+		err = map_array(s, ENV_ROUTE, ROOTS_LEN(KM_MAX_ROUTES), &roots[2]);
 	if (table_init(&s->listeners, KM_LISTENER, roots[0], KM_MAX_LISTENERS) ||
 	    table_init(&s->clusters, KM_CLUSTER, roots[1], KM_MAX_CLUSTERS) ||
 	    table_init(&s->routes, KM_ROUTE, roots[2], KM_MAX_ROUTES) ||
@@ -101,17 +96,15 @@ static int open_first_slab(struct store *s)
 
 	err = kernel.map_lookup(s->env.fd[ENV_OUTER], &zero, &id);
 	if (!err && id != s->env.id[ENV_INNER])
-		return error_set(-EINVAL, "%s=%u: slab 0 of %s is map %u",
-				 env_name(ENV_INNER), s->env.id[ENV_INNER],
-				 env_name(ENV_OUTER), id);
+		return error_set(-EINVAL, "%s=%u: slab 0 of %s is map %u", env_name(ENV_INNER),
+				 s->env.id[ENV_INNER], env_name(ENV_OUTER), id);
 	if (err && err != -ENOENT)
-		return error_sys(err, "%s=%u: look up slab 0",
-				 env_name(ENV_OUTER), s->env.id[ENV_OUTER]);
+		return error_sys(err, "%s=%u: look up slab 0", env_name(ENV_OUTER),
+				 s->env.id[ENV_OUTER]);
 	if (err) {
 		err = kernel.map_update(s->env.fd[ENV_OUTER], &zero, &fd);
 		if (err)
-			return error_sys(err, "%s=%u: put in slab 0",
-					 env_name(ENV_OUTER),
+			return error_sys(err, "%s=%u: put in slab 0", env_name(ENV_OUTER),
 					 s->env.id[ENV_OUTER]);
 	}
 	if (!s->meta->slabs)
@@ -238,8 +231,7 @@ int deserial_update_elem(const void *key, const void *value)
 	return deserial_update_batch(&op, 1);
 }
 
-int deserial_delete_elem(const void *key,
-			 const ProtobufCMessageDescriptor *descriptor)
+int deserial_delete_elem(const void *key, const ProtobufCMessageDescriptor *descriptor)
 {
 	const struct deserial_op op = {
 		.op = DESERIAL_DELETE,

@@ -43,13 +43,11 @@ int deserial_uninit(bool persist);
 int deserial_update_elem(const void *key, const void *value);
 
 /* Takes one resource out. */
-int deserial_delete_elem(const void *key,
-			 const ProtobufCMessageDescriptor *descriptor);
+int deserial_delete_elem(const void *key, const ProtobufCMessageDescriptor *descriptor);
 
 /* Restores one resource from the maps. NULL with errno set when there is none
  * or it cannot be read; else for deserial_free_elem. */
-void *deserial_lookup_elem(const void *key,
-			   const ProtobufCMessageDescriptor *descriptor);
+void *deserial_lookup_elem(const void *key, const ProtobufCMessageDescriptor *descriptor);
 
 struct element_list_node {
 	void *elem;
@@ -58,8 +56,7 @@ struct element_list_node {
 
 /* Restores every resource of one kind. NULL with errno 0 when there are none,
  * NULL with errno set on an error; else for deserial_free_elem_list. */
-struct element_list_node *
-deserial_lookup_all_elems(const ProtobufCMessageDescriptor *descriptor);
+struct element_list_node *deserial_lookup_all_elems(const ProtobufCMessageDescriptor *descriptor);
 
 void deserial_free_elem(void *value);
 void deserial_free_elem_list(struct element_list_node *head);
@@ -84,14 +81,13 @@ struct deserial_op {
 int deserial_update_batch(const struct deserial_op *ops, size_t n);
 
 /* As deserial_lookup_elem, in wire form; *wire is for free(). */
-int deserial_lookup_wire(const void *key,
-			 const ProtobufCMessageDescriptor *descriptor,
+int deserial_lookup_wire(const void *key, const ProtobufCMessageDescriptor *descriptor,
 			 uint8_t **wire, size_t *len);
 
 /* Every resource of one kind in wire form, each behind its length as a
  * native uint32_t; *buf is for free(). */
-int deserial_lookup_all_wire(const ProtobufCMessageDescriptor *descriptor,
-			     uint8_t **buf, size_t *len);
+int deserial_lookup_all_wire(const ProtobufCMessageDescriptor *descriptor, uint8_t **buf,
+			     size_t *len);
 
 /* How long a call waits for another process's publication, in milliseconds.
  * 5000 unless set. */
@@ -126,15 +122,15 @@ struct deserial_stats {
 int deserial_stats(struct deserial_stats *stats);
 
 struct deserial_endpoint {
-	uint8_t ip[16]; /* IPv4 as ::ffff:a.b.c.d */
-	uint16_t port;	/* host byte order */
-	uint8_t family; /* 4 or 6 */
-	uint8_t level;	/* times ejected in a row */
-	uint32_t group; /* rank of its priority within its family, from 0 */
+	uint8_t ip[16];	 /* IPv4 as ::ffff:a.b.c.d */
+	uint16_t port;	 /* host byte order */
+	uint8_t family;	 /* 4 or 6 */
+	uint8_t level;	 /* times ejected in a row */
+	uint32_t group;	 /* rank of its priority within its family, from 0 */
 	uint32_t weight; /* its share in the group's total */
 	uint32_t total;
 	uint32_t active;
-	uint32_t fails; /* in a row */
+	uint32_t fails;		/* in a row */
 	uint64_t ejected_until; /* CLOCK_MONOTONIC, ns; 0: healthy */
 	uint64_t ok;
 	uint64_t latency_ns; /* sum over ok */
@@ -146,8 +142,7 @@ struct deserial_endpoint {
 };
 
 /* What connects saw of a cluster's endpoints; *endpoints is for free(). */
-int deserial_endpoints(const char *cluster,
-		       struct deserial_endpoint **endpoints, size_t *n);
+int deserial_endpoints(const char *cluster, struct deserial_endpoint **endpoints, size_t *n);
 
 #ifdef __cplusplus
 }

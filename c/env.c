@@ -26,22 +26,19 @@ struct spec {
 	uint32_t flags; /* that must be set */
 };
 
-#define ARRAY_SPEC(name, type, entries)                                  \
-	{ name, BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(type), entries, \
-	  BPF_F_MMAPABLE }
+#define ARRAY_SPEC(name, type, entries)                                                            \
+	{ name, BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(type), entries, BPF_F_MMAPABLE }
 
 static const struct spec specs[ENV_MAPS] = {
-	[ENV_LISTENER] = { "Listener", BPF_MAP_TYPE_HASH, sizeof(struct km_addr),
-			   sizeof(__u32), KM_MAX_LISTENERS, BPF_F_NO_PREALLOC },
-	[ENV_LISTENER_ROOT] = ARRAY_SPEC("KMESH_LISTENER_ROOT", struct km_root,
-					 KM_MAX_LISTENERS),
+	[ENV_LISTENER] = { "Listener", BPF_MAP_TYPE_HASH, sizeof(struct km_addr), sizeof(__u32),
+			   KM_MAX_LISTENERS, BPF_F_NO_PREALLOC },
+	[ENV_LISTENER_ROOT] = ARRAY_SPEC("KMESH_LISTENER_ROOT", struct km_root, KM_MAX_LISTENERS),
 	[ENV_CLUSTER] = ARRAY_SPEC("Cluster", struct km_root, KM_MAX_CLUSTERS),
-	[ENV_ROUTE] = ARRAY_SPEC("RouteConfiguration", struct km_root,
-				 KM_MAX_ROUTES),
-	[ENV_OUTER] = { "OUTTER_MAP_ID", BPF_MAP_TYPE_ARRAY_OF_MAPS,
-			sizeof(__u32), sizeof(__u32), KM_SLABS, 0 },
-	[ENV_INNER] = { "INNER_MAP_ID", BPF_MAP_TYPE_ARRAY, sizeof(__u32),
-			KM_SLOT_SIZE, KM_SLAB_SLOTS, BPF_F_MMAPABLE },
+	[ENV_ROUTE] = ARRAY_SPEC("RouteConfiguration", struct km_root, KM_MAX_ROUTES),
+	[ENV_OUTER] = { "OUTTER_MAP_ID", BPF_MAP_TYPE_ARRAY_OF_MAPS, sizeof(__u32), sizeof(__u32),
+			KM_SLABS, 0 },
+	[ENV_INNER] = { "INNER_MAP_ID", BPF_MAP_TYPE_ARRAY, sizeof(__u32), KM_SLOT_SIZE,
+			KM_SLAB_SLOTS, BPF_F_MMAPABLE },
 	[ENV_META] = ARRAY_SPEC("KMESH_META", struct km_meta, 1),
 	[ENV_PORTS] = ARRAY_SPEC("KMESH_PORTS", struct km_ports, 1024),
 };
@@ -104,11 +101,10 @@ static const char *type_name(uint32_t type, char *text, size_t size)
 	}
 }
 
-static int differs(const struct spec *spec, uint32_t id, const char *what,
-		   uint32_t is, uint32_t want)
+static int differs(const struct spec *spec, uint32_t id, const char *what, uint32_t is,
+		   uint32_t want)
 {
-	return error_set(-EINVAL, "%s=%u: map has %s %u, not %u", spec->name, id,
-			 what, is, want);
+	return error_set(-EINVAL, "%s=%u: map has %s %u, not %u", spec->name, id, what, is, want);
 }
 
 static int compare(const struct spec *spec, const struct bpf_map_info *info)
@@ -116,27 +112,22 @@ static int compare(const struct spec *spec, const struct bpf_map_info *info)
 	char is[32], want[32];
 
 	if (info->type != spec->type)
-		return error_set(-EINVAL, "%s=%u: map is %s, not %s", spec->name,
-				 info->id, type_name(info->type, is, sizeof(is)),
+		return error_set(-EINVAL, "%s=%u: map is %s, not %s", spec->name, info->id,
+				 type_name(info->type, is, sizeof(is)),
 				 type_name(spec->type, want, sizeof(want)));
 	if (info->key_size != spec->key_size)
-		return differs(spec, info->id, "key size", info->key_size,
-			       spec->key_size);
+		return differs(spec, info->id, "key size", info->key_size, spec->key_size);
 	if (info->value_size != spec->value_size)
-		return differs(spec, info->id, "value size", info->value_size,
-			       spec->value_size);
+		return differs(spec, info->id, "value size", info->value_size, spec->value_size);
 	if (info->max_entries != spec->max_entries)
-		return differs(spec, info->id, "max_entries", info->max_entries,
-			       spec->max_entries);
+		return differs(spec, info->id, "max_entries", info->max_entries, spec->max_entries);
 	if ((info->map_flags & spec->flags) != spec->flags)
-		return differs(spec, info->id, "flags", info->map_flags,
-			       spec->flags);
+		return differs(spec, info->id, "flags", info->map_flags, spec->flags);
 	return 0;
 }
 
 /* The descriptor that NAME_FD names, duplicated, when its map has that id. */
-static int open_handed(const struct spec *spec, uint32_t id, int *fd,
-		       struct bpf_map_info *info)
+static int open_handed(const struct spec *spec, uint32_t id, int *fd, struct bpf_map_info *info)
 {
 	char variable[64];
 	const char *text;
@@ -148,37 +139,33 @@ static int open_handed(const struct spec *spec, uint32_t id, int *fd,
 	if (!text)
 		return 0;
 	if (!parse_number(text, INT32_MAX, &number))
-		return error_set(-EINVAL,
-				 "%s=\"%.64s\": not a descriptor's number",
-				 variable, text);
+		return error_set(-EINVAL, "%s=\"%.64s\": not a descriptor's number", variable,
+				 text);
 	if (kernel.map_info((int)number, info) || info->id != id)
 		return 0;
 	*fd = kernel.fd_dup((int)number);
 	if (*fd < 0)
-		return error_sys(*fd, "%s=%u: duplicate descriptor", variable,
-				 number);
+		return error_sys(*fd, "%s=%u: duplicate descriptor", variable, number);
 	return 0;
 }
 
-static int open_id(const struct spec *spec, uint32_t id, int *fd,
-		   struct bpf_map_info *info)
+static int open_id(const struct spec *spec, uint32_t id, int *fd, struct bpf_map_info *info)
 {
 	int err;
 
 	*fd = kernel.map_fd_by_id(id);
 	if (*fd == -ENOENT)
-		return error_set(-EINVAL,
-				 "%s=%u: there is no map with that id, and %s_FD is no open descriptor of it",
-				 spec->name, id, spec->name);
+		return error_set(
+			-EINVAL,
+			"%s=%u: there is no map with that id, and %s_FD is no open descriptor of it",
+			spec->name, id, spec->name);
 	if (*fd < 0)
 		return error_sys(*fd, "%s=%u: open map by id", spec->name, id);
 	err = kernel.map_info(*fd, info);
 	if (err)
-		return error_sys(err, "%s=%u: ask for the map's layout",
-				 spec->name, id);
+		return error_sys(err, "%s=%u: ask for the map's layout", spec->name, id);
 	if (info->id != id)
-		return error_set(-EINVAL, "%s=%u: the map's id is %u",
-				 spec->name, id, info->id);
+		return error_set(-EINVAL, "%s=%u: the map's id is %u", spec->name, id, info->id);
 	return 0;
 }
 
@@ -196,12 +183,11 @@ static int open_map(struct env *env, enum env_map map)
 			"%s: not set; run under \"kmesh-node exec\", after \"kmesh-node up\"",
 			spec->name);
 	if (!parse_number(text, UINT32_MAX, &id) || !id)
-		return error_set(-EINVAL, "%s=\"%.64s\": not a map's id",
-				 spec->name, text);
+		return error_set(-EINVAL, "%s=\"%.64s\": not a map's id", spec->name, text);
 	for (int i = 0; i < (int)map; i++) {
 		if (env->id[i] == id)
-			return error_set(-EINVAL, "%s=%u: is %s already",
-					 spec->name, id, specs[i].name);
+			return error_set(-EINVAL, "%s=%u: is %s already", spec->name, id,
+					 specs[i].name);
 	}
 	err = open_handed(spec, id, &env->fd[map], &info);
 	if (!err && env->fd[map] < 0)

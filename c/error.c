@@ -10,17 +10,16 @@
 /* Room for a name of KM_MAX_NAME bytes and what is wrong with it. */
 static __thread char message[2048];
 
-int error_set(int err, const char *format, ...)
+void error_note(const char *format, ...)
 {
 	va_list args;
 
 	va_start(args, format);
 	vsnprintf(message, sizeof(message), format, args);
 	va_end(args);
-	return err;
 }
 
-int error_sys(int err, const char *format, ...)
+void error_note_sys(int err, const char *format, ...)
 {
 	char text[128];
 	va_list args;
@@ -32,10 +31,9 @@ int error_sys(int err, const char *format, ...)
 	used = strlen(message);
 	snprintf(message + used, sizeof(message) - used, ": %s",
 		 strerror_r(-err, text, sizeof(text)));
-	return err;
 }
 
-int error_prefix(int err, const char *format, ...)
+void error_note_prefix(const char *format, ...)
 {
 	char old[sizeof(message)];
 	va_list args;
@@ -47,7 +45,6 @@ int error_prefix(int err, const char *format, ...)
 	va_end(args);
 	used = strlen(message);
 	snprintf(message + used, sizeof(message) - used, ": %s", old);
-	return err;
 }
 
 const char *deserial_error(void)

@@ -2,16 +2,16 @@
 #ifndef KMESH_ERROR_H
 #define KMESH_ERROR_H
 
-/* Keeps the message for deserial_error() of this thread and returns err. */
-int error_set(int err, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
-
+/* Keeps the message for deserial_error() of this thread. */
+void error_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same, with ": strerror(-err)" behind it. */
-int error_sys(int err, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+void error_note_sys(int err, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Puts "format: " in front of the message. */
+void error_note_prefix(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Puts "format: " in front of the message. Returns err. */
-int error_prefix(int err, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+/* Each is the value of err, which is not 0. */
+#define error_set(err, ...) (error_note(__VA_ARGS__), (err))
+#define error_sys(err, ...) (error_note_sys(err, __VA_ARGS__), (err))
+#define error_prefix(err, ...) (error_note_prefix(__VA_ARGS__), (err))
 
 #endif

@@ -45,16 +45,15 @@ static int follow_one(struct store *s, uint32_t i)
 
 	err = kernel.map_lookup(s->env.fd[ENV_OUTER], &i, &id);
 	if (err)
-		return error_sys(err, "%s=%u: look up slab %u",
-				 env_name(ENV_OUTER), s->env.id[ENV_OUTER], i);
+		return error_sys(err, "%s=%u: look up slab %u", env_name(ENV_OUTER),
+				 s->env.id[ENV_OUTER], i);
 	fd = kernel.map_fd_by_id(id);
 	if (fd < 0)
 		return error_sys(fd, "open slab %u, map %u", i, id);
 	err = kernel.map_info(fd, &info);
 	if (err)
 		err = error_sys(err, "ask for the layout of slab %u", i);
-	else if (info.type != BPF_MAP_TYPE_ARRAY ||
-		 info.value_size != KM_SLOT_SIZE ||
+	else if (info.type != BPF_MAP_TYPE_ARRAY || info.value_size != KM_SLOT_SIZE ||
 		 info.max_entries != KM_SLAB_SLOTS)
 		err = error_set(-EUCLEAN, "slab %u, map %u, is no slab", i, id);
 	if (!err)
@@ -68,8 +67,7 @@ int slabs_follow(struct store *s)
 	uint32_t n = __atomic_load_n(&s->meta->slabs, __ATOMIC_ACQUIRE);
 
 	if (n > KM_SPARE_SLAB)
-		return error_set(-EUCLEAN, "km_meta: %u slabs are more than %u",
-				 n, KM_SPARE_SLAB);
+		return error_set(-EUCLEAN, "km_meta: %u slabs are more than %u", n, KM_SPARE_SLAB);
 	while (s->slabs.n < n) {
 		int err = follow_one(s, s->slabs.n);
 
@@ -80,8 +78,7 @@ int slabs_follow(struct store *s)
 }
 
 /* One call where the kernel has it for arrays of maps, else one each. */
-static int insert(struct store *s, const uint32_t *keys, const uint32_t *fds,
-		  uint32_t n)
+static int insert(struct store *s, const uint32_t *keys, const uint32_t *fds, uint32_t n)
 {
 	int outer = s->env.fd[ENV_OUTER];
 	uint32_t count = n;
@@ -116,9 +113,8 @@ static int add_slabs(struct store *s, uint32_t n)
 		int fd = kernel.map_create("km_slab", &like);
 
 		if (fd < 0) {
-			err = error_sys(fd,
-					"slabs: %u of %u in use, create another",
-					first + made, KM_SPARE_SLAB);
+			err = error_sys(fd, "slabs: %u of %u in use, create another", first + made,
+					KM_SPARE_SLAB);
 			break;
 		}
 		keys[made] = first + made;
@@ -129,8 +125,8 @@ static int add_slabs(struct store *s, uint32_t n)
 		return err;
 	err = insert(s, keys, fds, made);
 	if (err)
-		err = error_sys(err, "%s=%u: put in %u slabs",
-				env_name(ENV_OUTER), s->env.id[ENV_OUTER], made);
+		err = error_sys(err, "%s=%u: put in %u slabs", env_name(ENV_OUTER),
+				s->env.id[ENV_OUTER], made);
 	for (uint32_t i = 0; i < made; i++) {
 		if (!err)
 			err = map_slab(s, (int)fds[i]);
@@ -150,14 +146,12 @@ int slabs_grow(struct store *s, uint64_t slots)
 	int err = 0;
 
 	if (before == KM_SPARE_SLAB)
-		return error_set(-ENOSPC, "slabs: %u of %u in use", before,
-				 KM_SPARE_SLAB);
+		return error_set(-ENOSPC, "slabs: %u of %u in use", before, KM_SPARE_SLAB);
 	if (want < before / 2)
 		want = before / 2;
 	if (want < least(s))
 		want = least(s);
-	end = want > KM_SPARE_SLAB - before ? KM_SPARE_SLAB
-					    : before + (uint32_t)want;
+	end = want > KM_SPARE_SLAB - before ? KM_SPARE_SLAB : before + (uint32_t)want;
 	while (s->slabs.n < end && !err) {
 		uint32_t n = end - s->slabs.n;
 

@@ -15,8 +15,8 @@ static int map_create(const char *name, const struct bpf_map_info *like)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = like->map_flags);
 
-	return bpf_map_create(like->type, name, like->key_size, like->value_size,
-			      like->max_entries, &opts);
+	return bpf_map_create(like->type, name, like->key_size, like->value_size, like->max_entries,
+			      &opts);
 }
 
 static int map_update(int fd, const void *key, const void *value)
@@ -24,8 +24,7 @@ static int map_update(int fd, const void *key, const void *value)
 	return bpf_map_update_elem(fd, key, value, BPF_ANY);
 }
 
-static int map_update_batch(int fd, const void *keys, const void *values,
-			    uint32_t *count)
+static int map_update_batch(int fd, const void *keys, const void *values, uint32_t *count)
 {
 	return bpf_map_update_batch(fd, keys, values, count, NULL);
 }

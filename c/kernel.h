@@ -17,11 +17,9 @@ struct kernel {
 	int (*map_update)(int fd, const void *key, const void *value);
 	int (*map_delete)(int fd, const void *key);
 	/* Both take *count elements and leave the number that was done in it. */
-	int (*map_update_batch)(int fd, const void *keys, const void *values,
-				uint32_t *count);
+	int (*map_update_batch)(int fd, const void *keys, const void *values, uint32_t *count);
 	/* From the start; -ENOENT with a count when that was all there is. */
-	int (*map_lookup_batch)(int fd, void *keys, void *values,
-				uint32_t *count);
+	int (*map_lookup_batch)(int fd, void *keys, void *values, uint32_t *count);
 	int (*map_next_key)(int fd, const void *key, void *next);
 	int (*map_info)(int fd, struct bpf_map_info *info);
 	int (*map_fd_by_id)(uint32_t id);

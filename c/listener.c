@@ -28,14 +28,11 @@ static bool dead_end(int rank)
 	return rank % 10 == 3 || rank == RANK_NEVER;
 }
 
-static const Listener__FilterChainMatch no_match =
-	LISTENER__FILTER_CHAIN_MATCH__INIT;
+static const Listener__FilterChainMatch no_match = LISTENER__FILTER_CHAIN_MATCH__INIT;
 
-static const Listener__FilterChainMatch *
-match_of(const Listener__FilterChain *chain)
+static const Listener__FilterChainMatch *match_of(const Listener__FilterChain *chain)
 {
-	return chain->filter_chain_match ? chain->filter_chain_match :
-					   &no_match;
+	return chain->filter_chain_match ? chain->filter_chain_match : &no_match;
 }
 
 static bool is(const char *text, const char *want)
@@ -75,8 +72,8 @@ static int rank_of(const Listener__FilterChainMatch *m)
 	return speaks_plain(m) ? rank : rank + 3;
 }
 
-static int target_tcp(struct batch *b, const Filter__TcpProxy *tcp,
-		      struct parts *old, struct km_target *target)
+static int target_tcp(struct batch *b, const Filter__TcpProxy *tcp, struct parts *old,
+		      struct km_target *target)
 {
 	const Filter__TcpProxy__WeightedCluster *w;
 	struct weight *weights;
@@ -86,25 +83,21 @@ static int target_tcp(struct batch *b, const Filter__TcpProxy *tcp,
 		return target_cluster(b, tcp->cluster, target);
 	case FILTER__TCP_PROXY__CLUSTER_SPECIFIER_WEIGHTED_CLUSTERS:
 		w = tcp->weighted_clusters;
-		weights = arena_zalloc(&b->s->arena, w ? w->n_clusters : 0,
-				       sizeof(*weights));
+		weights = arena_zalloc(&b->s->arena, w ? w->n_clusters : 0, sizeof(*weights));
 		if (!weights)
 			return error_sys(-ENOMEM, "weighted_clusters");
 		for (size_t i = 0; w && i < w->n_clusters; i++) {
 			weights[i].name = w->clusters[i]->name;
 			weights[i].weight = w->clusters[i]->weight;
 		}
-		return target_weighted(b, weights, w ? w->n_clusters : 0, old,
-				       target);
+		return target_weighted(b, weights, w ? w->n_clusters : 0, old, target);
 	default:
 		return 0;
 	}
 }
 
-static int target_http(struct batch *b,
-		       const Filter__HttpConnectionManager *http,
-		       const struct scope *scope, struct parts *old,
-		       struct km_target *target)
+static int target_http(struct batch *b, const Filter__HttpConnectionManager *http,
+		       const struct scope *scope, struct parts *old, struct km_target *target)
 {
 	switch (http->route_specifier_case) {
 	case FILTER__HTTP_CONNECTION_MANAGER__ROUTE_SPECIFIER_ROUTE_CONFIG_NAME:
@@ -112,8 +105,7 @@ static int target_http(struct batch *b,
 	case FILTER__HTTP_CONNECTION_MANAGER__ROUTE_SPECIFIER_ROUTE_CONFIG:
 		if (!http->route_config)
 			return 0;
-		return target_virtual_hosts(b, http->route_config, scope, old,
-					    target);
+		return target_virtual_hosts(b, http->route_config, scope, old, target);
 	default:
 		return 0;
 	}
@@ -121,8 +113,7 @@ static int target_http(struct batch *b,
 
 /* The first filter that sends connections anywhere. */
 static int target_chain(struct batch *b, const Listener__FilterChain *chain,
-			const struct scope *scope, struct parts *old,
-			struct km_target *target)
+			const struct scope *scope, struct parts *old, struct km_target *target)
 {
 	int err;
 
@@ -139,8 +130,7 @@ static int target_chain(struct batch *b, const Listener__FilterChain *chain,
 		case LISTENER__FILTER__CONFIG_TYPE_HTTP_CONNECTION_MANAGER:
 			if (!filter->http_connection_manager)
 				continue;
-			err = target_http(b, filter->http_connection_manager,
-					  scope, old, target);
+			err = target_http(b, filter->http_connection_manager, scope, old, target);
 			break;
 		default:
 			continue;
@@ -185,9 +175,8 @@ static int add_chain(const Listener__FilterChainMatch *m, uint32_t i, bool is4,
 		err = rule_prefix(&p->rule, text ? text : "", len, &of4);
 		if (err)
 			return error_prefix(
-				err,
-				"filter_chains[%u].filter_chain_match.prefix_ranges[%zu]",
-				i, j);
+				err, "filter_chains[%u].filter_chain_match.prefix_ranges[%zu]", i,
+				j);
 		if (of4 != is4)
 			continue;
 		p->rule.id = i;
@@ -198,9 +187,8 @@ static int add_chain(const Listener__FilterChainMatch *m, uint32_t i, bool is4,
 }
 
 /* The chains that can be found by the listener's port, as rules. */
-static int read_chains(struct batch *b, const Listener__Listener *l,
-		       uint32_t port, bool is4, struct rule **rules,
-		       uint32_t *n)
+static int read_chains(struct batch *b, const Listener__Listener *l, uint32_t port, bool is4,
+		       struct rule **rules, uint32_t *n)
 {
 	struct prefix *prefixes;
 	bool by_port = false;
@@ -209,8 +197,7 @@ static int read_chains(struct batch *b, const Listener__Listener *l,
 	int err;
 
 	for (size_t i = 0; i < l->n_filter_chains; i++) {
-		const Listener__FilterChainMatch *m =
-			match_of(l->filter_chains[i]);
+		const Listener__FilterChainMatch *m = match_of(l->filter_chains[i]);
 
 		most += m->n_prefix_ranges + 1;
 		by_port |= m->destination_port == port;
@@ -221,8 +208,7 @@ static int read_chains(struct batch *b, const Listener__Listener *l,
 		return error_sys(-ENOMEM, "filter_chains");
 
 	for (size_t i = 0; i < l->n_filter_chains; i++) {
-		const Listener__FilterChainMatch *m =
-			match_of(l->filter_chains[i]);
+		const Listener__FilterChainMatch *m = match_of(l->filter_chains[i]);
 		uint32_t before = found;
 
 		err = add_chain(m, (uint32_t)i, is4, prefixes, &found);
@@ -252,16 +238,15 @@ struct chains {
 	const struct scope *scope;
 };
 
-static int resolve_chain(struct batch *b, const void *arg, uint32_t id,
-			 struct parts *old, struct km_target *target)
+static int resolve_chain(struct batch *b, const void *arg, uint32_t id, struct parts *old,
+			 struct km_target *target)
 {
 	const struct chains *chains = arg;
 	const Listener__Listener *l = chains->listener;
 	int err;
 
 	if (id == l->n_filter_chains) {
-		err = target_chain(b, l->default_filter_chain, chains->scope,
-				   old, target);
+		err = target_chain(b, l->default_filter_chain, chains->scope, old, target);
 		return err ? error_prefix(err, "default_filter_chain") : 0;
 	}
 	err = target_chain(b, l->filter_chains[id], chains->scope, old, target);
@@ -291,9 +276,8 @@ static int scope_of(const struct km_addr *addr, struct scope *scope, bool *is4)
 	return err;
 }
 
-static int target_listener(struct batch *b, const Listener__Listener *l,
-			   const struct km_addr *addr, struct parts *old,
-			   struct km_target *target)
+static int target_listener(struct batch *b, const Listener__Listener *l, const struct km_addr *addr,
+			   struct parts *old, struct km_target *target)
 {
 	struct scope scope;
 	struct chains chains = { l, &scope };
@@ -301,9 +285,7 @@ static int target_listener(struct batch *b, const Listener__Listener *l,
 		.resolve = resolve_chain,
 		.arg = &chains,
 		.ids = (uint32_t)l->n_filter_chains + 1,
-		.none = l->default_filter_chain ?
-				(uint32_t)l->n_filter_chains :
-				RULE_NONE,
+		.none = l->default_filter_chain ? (uint32_t)l->n_filter_chains : RULE_NONE,
 	};
 	struct rule *rules = NULL;
 	uint32_t n = 0;

@@ -52,10 +52,8 @@ int lock_take(struct store *s)
 		if (!end)
 			end = clock_ns() + s->lock_timeout * 1000000ull;
 		else if (clock_ns() >= end)
-			return error_set(
-				-ETIMEDOUT,
-				"lock %s: held by another writer for %u ms",
-				s->lock_path, s->lock_timeout);
+			return error_set(-ETIMEDOUT, "lock %s: held by another writer for %u ms",
+					 s->lock_path, s->lock_timeout);
 		nanosleep(&pause, NULL);
 		if (pause.tv_nsec < 5000000)
 			pause.tv_nsec += pause.tv_nsec / 2;

@@ -78,8 +78,7 @@ uint32_t idset_next(const struct idset *set, uint32_t i)
 	return 0;
 }
 
-int table_init(struct table *t, enum km_kind kind, struct km_root *root,
-	       uint32_t max)
+int table_init(struct table *t, enum km_kind kind, struct km_root *root, uint32_t max)
 {
 	uint32_t buckets = 1;
 
@@ -141,8 +140,7 @@ uint32_t hash_bytes(const void *data, size_t len)
 	return (uint32_t)(h ^ h >> 32);
 }
 
-const struct km_name *table_name(const struct table *t,
-				 const struct slabs *slabs, uint32_t i)
+const struct km_name *table_name(const struct table *t, const struct slabs *slabs, uint32_t i)
 {
 	uint32_t handle = t->root[i].name;
 	const struct km_name *name = slab_at(slabs, handle, 1);
@@ -153,8 +151,8 @@ const struct km_name *table_name(const struct table *t,
 	return name;
 }
 
-uint32_t table_find_name(const struct table *t, const struct slabs *slabs,
-			 const char *name, uint32_t len, uint32_t hash)
+uint32_t table_find_name(const struct table *t, const struct slabs *slabs, const char *name,
+			 uint32_t len, uint32_t hash)
 {
 	uint32_t i = t->bucket[hash & t->mask];
 
@@ -170,14 +168,12 @@ uint32_t table_find_name(const struct table *t, const struct slabs *slabs,
 	return 0;
 }
 
-uint32_t table_find_addr(const struct table *t, const struct km_addr *addr,
-			 uint32_t hash)
+uint32_t table_find_addr(const struct table *t, const struct km_addr *addr, uint32_t hash)
 {
 	uint32_t i = t->bucket[hash & t->mask];
 
 	for (; i; i = t->next[i]) {
-		if (t->hash[i] == hash &&
-		    !memcmp(&t->addr[i], addr, sizeof(*addr)))
+		if (t->hash[i] == hash && !memcmp(&t->addr[i], addr, sizeof(*addr)))
 			return i;
 	}
 	return 0;

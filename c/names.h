@@ -19,7 +19,7 @@ struct idset {
 	uint64_t *used;
 	uint32_t max;
 	uint32_t hint; /* nothing below is free */
-	uint32_t n;	/* used */
+	uint32_t n;    /* used */
 };
 
 int idset_init(struct idset *set, uint32_t max);
@@ -41,14 +41,13 @@ struct table {
 	uint32_t *bucket; /* first of those with this hash */
 	uint32_t *next;
 	uint32_t *hash;
-	uint32_t *refs;	  /* trees' references; of a listener: times retired */
-	uint32_t *change; /* in the batch at hand, 1 up; 0: none */
+	uint32_t *refs;	      /* trees' references; of a listener: times retired */
+	uint32_t *change;     /* in the batch at hand, 1 up; 0: none */
 	struct km_addr *addr; /* listeners: its key */
 	uint32_t live;	      /* roots with a tree */
 };
 
-int table_init(struct table *t, enum km_kind kind, struct km_root *root,
-	       uint32_t max);
+int table_init(struct table *t, enum km_kind kind, struct km_root *root, uint32_t max);
 void table_free(struct table *t);
 /* Forgets every root. */
 void table_clear(struct table *t);
@@ -56,10 +55,9 @@ void table_clear(struct table *t);
 uint32_t hash_bytes(const void *data, size_t len);
 
 /* Index of the root with that key, 0 when there is none. */
-uint32_t table_find_name(const struct table *t, const struct slabs *slabs,
-			 const char *name, uint32_t len, uint32_t hash);
-uint32_t table_find_addr(const struct table *t, const struct km_addr *addr,
-			 uint32_t hash);
+uint32_t table_find_name(const struct table *t, const struct slabs *slabs, const char *name,
+			 uint32_t len, uint32_t hash);
+uint32_t table_find_addr(const struct table *t, const struct km_addr *addr, uint32_t hash);
 
 /* Makes an index findable, or no longer so. */
 void table_link(struct table *t, uint32_t i, uint32_t hash);
@@ -83,12 +81,10 @@ static inline uint32_t table_tree(const struct table *t, uint32_t i)
 
 static inline uint32_t name_slots(uint32_t len)
 {
-	return (uint32_t)((offsetof(struct km_name, data) + len +
-			   KM_SLOT_SIZE - 1) / KM_SLOT_SIZE);
+	return (uint32_t)((offsetof(struct km_name, data) + len + KM_SLOT_SIZE - 1) / KM_SLOT_SIZE);
 }
 
 /* The root's name, or NULL when what is there is none. */
-const struct km_name *table_name(const struct table *t,
-				 const struct slabs *slabs, uint32_t i);
+const struct km_name *table_name(const struct table *t, const struct slabs *slabs, uint32_t i);
 
 #endif

@@ -49,8 +49,8 @@ static int counter_of(struct batch *b, struct parts *old, uint32_t *counter)
 	return 0;
 }
 
-int pick_build(struct batch *b, struct choice *choices, uint32_t n,
-	       struct parts *old, uint32_t *handle)
+int pick_build(struct batch *b, struct choice *choices, uint32_t n, struct parts *old,
+	       uint32_t *handle)
 {
 	struct km_entry *entries;
 	struct km_pick *pick;
@@ -59,17 +59,14 @@ int pick_build(struct batch *b, struct choice *choices, uint32_t n,
 	int err;
 
 	if (n > KM_MAX_PICK)
-		return error_set(-ENOSPC, "%u to choose from are more than %u",
-				 n, KM_MAX_PICK);
+		return error_set(-ENOSPC, "%u to choose from are more than %u", n, KM_MAX_PICK);
 	for (uint32_t i = 0; i < n; i++)
 		common = gcd(choices[i].weight, common);
 	for (uint32_t i = 0; i < n; i++) {
 		choices[i].weight /= common;
 		total += choices[i].weight;
 		if (choices[i].weight > UINT32_MAX || total > UINT32_MAX)
-			return error_set(
-				-EINVAL,
-				"weights sum to more than 4294967295");
+			return error_set(-EINVAL, "weights sum to more than 4294967295");
 	}
 
 	err = batch_run(b, pick_slots(n), handle, &node);

@@ -12,8 +12,8 @@ struct choice {
 
 /* Makes the node for n choices, their weights divided by what they have in
  * common; old gives the counter it had. */
-int pick_build(struct batch *b, struct choice *choices, uint32_t n,
-	       struct parts *old, uint32_t *handle);
+int pick_build(struct batch *b, struct choice *choices, uint32_t n, struct parts *old,
+	       uint32_t *handle);
 
 uint64_t gcd(uint64_t a, uint64_t b);
 

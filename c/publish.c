@@ -23,7 +23,7 @@ int batch_run(struct batch *b, uint32_t slots, uint32_t *handle, void **node)
 		*handle = 0;
 		return error_sys(-ENOMEM, "take a node");
 	}
-	*node = slab_at(&b->s->slabs, *handle, slots);
+	*node = slab_run(&b->s->slabs, *handle);
 	memset(*node, 0, (size_t)slots * KM_SLOT_SIZE);
 	return 0;
 }
@@ -39,8 +39,7 @@ static int take_root(struct batch *b, struct table *t, uint32_t *root)
 	uint32_t i = index_take(b->s, &t->used);
 
 	if (!i)
-		return error_set(-ENOSPC, "%s: all %u in use", what[t->kind],
-				 t->used.max - 1);
+		return error_set(-ENOSPC, "%s: all %u in use", what[t->kind], t->used.max - 1);
 	if (vec_push(&b->roots, ref_word(t->kind, i))) {
 		idset_give(&t->used, i);
 		return error_sys(-ENOMEM, "take a root");
@@ -52,8 +51,7 @@ static int take_root(struct batch *b, struct table *t, uint32_t *root)
 	return 0;
 }
 
-int batch_root(struct batch *b, enum km_kind kind, const char *name,
-	       uint32_t len, uint32_t *root)
+int batch_root(struct batch *b, enum km_kind kind, const char *name, uint32_t len, uint32_t *root)
 {
 	struct table *t = store_table(b->s, kind);
 	uint32_t hash = hash_bytes(name, len);
@@ -66,8 +64,7 @@ int batch_root(struct batch *b, enum km_kind kind, const char *name,
 	if (*root)
 		return 0;
 	if (len > KM_MAX_NAME)
-		return error_set(-ENOSPC, "names longer than %u bytes: %s",
-				 KM_MAX_NAME, name);
+		return error_set(-ENOSPC, "names longer than %u bytes: %s", KM_MAX_NAME, name);
 	err = take_root(b, t, root);
 	if (!err)
 		err = batch_run(b, name_slots(len), &handle, &run);
@@ -102,8 +99,7 @@ int batch_listener(struct batch *b, struct change *c)
 
 int batch_head(struct batch *b, const struct change *c, struct km_head *head)
 {
-	const uint32_t most =
-		CHUNK_SLOTS * KM_SLOT_SIZE - offsetof(struct km_chunk, data);
+	const uint32_t most = CHUNK_SLOTS * KM_SLOT_SIZE - offsetof(struct km_chunk, data);
 	__u32 *link = &head->wire;
 	uint32_t done = 0;
 
@@ -158,8 +154,7 @@ static bool is_idle(struct batch *b, const struct change *c)
 
 	if (c->remove || !tree)
 		return c->remove && !tree;
-	return wire_same(&b->s->slabs, slab_at(&b->s->slabs, tree, 1), c->wire,
-			 c->wire_len);
+	return wire_same(&b->s->slabs, slab_at(&b->s->slabs, tree, 1), c->wire, c->wire_len);
 }
 
 /* Sorts out what changes nothing. False when that is all of it. */
@@ -200,8 +195,7 @@ static int make_roots(struct batch *b)
 		} else if (c->kind == KM_LISTENER) {
 			err = batch_listener(b, c);
 		} else {
-			err = batch_root(b, c->kind, c->name, c->name_len,
-					 &c->root);
+			err = batch_root(b, c->kind, c->name, c->name_len, &c->root);
 		}
 		if (err)
 			return change_blame(c, err);
@@ -248,8 +242,7 @@ static int retire_endpoints(struct batch *b, struct vec *handles)
 {
 	words_unique(handles);
 	for (size_t i = 0; i < handles->n; i++) {
-		if (vec_push(&b->old_runs, run_word((uint32_t)handles->v[i],
-						    KM_ENDPOINT_SLOTS)))
+		if (vec_push(&b->old_runs, run_word((uint32_t)handles->v[i], KM_ENDPOINT_SLOTS)))
 			return error_sys(-ENOMEM, "retire an endpoint");
 	}
 	return 0;
@@ -300,17 +293,15 @@ void batch_undo(struct batch *b)
 		idset_give(&t->used, root);
 	}
 	for (size_t i = 0; i < b->runs.n; i++)
-		slab_give(&s->slabs, run_handle(b->runs.v[i]),
-			  run_slots(b->runs.v[i]));
+		slab_give(&s->slabs, run_handle(b->runs.v[i]), run_slots(b->runs.v[i]));
 	for (size_t i = 0; i < b->counters.n; i++)
 		idset_give(&s->counters, (uint32_t)b->counters.v[i]);
 }
 
 static struct vec *vecs(struct batch *b, size_t i)
 {
-	struct vec *all[] = { &b->runs,		&b->roots,    &b->counters,
-			      &b->old_runs,	&b->old_counters, &b->old_refs,
-			      &b->new_refs,	&b->weights };
+	struct vec *all[] = { &b->runs,		&b->roots,    &b->counters, &b->old_runs,
+			      &b->old_counters, &b->old_refs, &b->new_refs, &b->weights };
 
 	return i < sizeof(all) / sizeof(all[0]) ? all[i] : NULL;
 }
@@ -361,8 +352,7 @@ static uint64_t estimate(const struct batch *b)
 
 		/* An endpoint takes some 16 bytes of wire and two slots. */
 		if (!c->idle && !c->remove)
-			slots += 4 + c->wire_len / (c->kind == KM_CLUSTER ? 8 :
-									 32);
+			slots += 4 + c->wire_len / (c->kind == KM_CLUSTER ? 8 : 32);
 	}
 	return slots;
 }
@@ -389,7 +379,7 @@ static int publish_locked(struct batch *b, size_t *changed)
 		(*changed)++;
 		err = build(b, c);
 		if (err)
-			change_blame(c, err);
+			change_note(c);
 	}
 	if (!err && *changed)
 		err = commit(b);
@@ -398,8 +388,7 @@ static int publish_locked(struct batch *b, size_t *changed)
 	return err;
 }
 
-int publish(struct store *s, const struct deserial_op *ops, size_t n,
-	    size_t *changed)
+int publish(struct store *s, const struct deserial_op *ops, size_t n, size_t *changed)
 {
 	struct batch *b = s->batch;
 	int err;

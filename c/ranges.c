@@ -42,8 +42,7 @@ static bool next(const struct point *p, struct point *after)
 	return true;
 }
 
-static void begin(struct interval *intervals, uint32_t *n,
-		  const struct point *first, uint32_t id)
+static void begin(struct interval *intervals, uint32_t *n, const struct point *first, uint32_t id)
 {
 	/* What begins at the same point is overtaken by the inner one. */
 	if (*n && !point_compare(&intervals[*n - 1].first, first))
@@ -55,8 +54,7 @@ static void begin(struct interval *intervals, uint32_t *n,
 	(*n)++;
 }
 
-uint32_t ranges_flatten(struct rule *rules, uint32_t n, uint32_t *stack,
-			struct interval *intervals)
+uint32_t ranges_flatten(struct rule *rules, uint32_t n, uint32_t *stack, struct interval *intervals)
 {
 	const struct point zero = { 0 };
 	uint32_t depth = 0, made = 0;
@@ -69,23 +67,18 @@ uint32_t ranges_flatten(struct rule *rules, uint32_t n, uint32_t *stack,
 			const struct rule *top = &rules[stack[depth - 1]];
 			struct point after;
 
-			if (i < n && point_compare(&top->last,
-						   &rules[i].first) >= 0)
+			if (i < n && point_compare(&top->last, &rules[i].first) >= 0)
 				break;
 			depth--;
 			if (next(&top->last, &after))
 				begin(intervals, &made, &after,
-				      depth ? rules[stack[depth - 1]].id :
-					      RULE_NONE);
+				      depth ? rules[stack[depth - 1]].id : RULE_NONE);
 		}
 		if (i == n)
 			break;
 		/* The first of equals has been put there already. */
-		if (depth &&
-		    !point_compare(&rules[stack[depth - 1]].first,
-				   &rules[i].first) &&
-		    !point_compare(&rules[stack[depth - 1]].last,
-				   &rules[i].last))
+		if (depth && !point_compare(&rules[stack[depth - 1]].first, &rules[i].first) &&
+		    !point_compare(&rules[stack[depth - 1]].last, &rules[i].last))
 			continue;
 		begin(intervals, &made, &rules[i].first, rules[i].id);
 		stack[depth++] = i;
@@ -93,13 +86,12 @@ uint32_t ranges_flatten(struct rule *rules, uint32_t n, uint32_t *stack,
 	return made;
 }
 
-uint32_t ranges_clip(struct interval *intervals, uint32_t n,
-		     const struct point *first, const struct point *last)
+uint32_t ranges_clip(struct interval *intervals, uint32_t n, const struct point *first,
+		     const struct point *last)
 {
 	uint32_t from = 0, kept = 0;
 
-	while (from + 1 < n &&
-	       point_compare(&intervals[from + 1].first, first) <= 0)
+	while (from + 1 < n && point_compare(&intervals[from + 1].first, first) <= 0)
 		from++;
 	for (uint32_t i = from; i < n; i++) {
 		if (i > from && point_compare(&intervals[i].first, last) > 0)
@@ -109,8 +101,8 @@ uint32_t ranges_clip(struct interval *intervals, uint32_t n,
 	return kept;
 }
 
-int ranges_build(struct batch *b, const struct interval *intervals,
-		 const struct km_target *targets, uint32_t n, uint32_t *handle)
+int ranges_build(struct batch *b, const struct interval *intervals, const struct km_target *targets,
+		 uint32_t n, uint32_t *handle)
 {
 	struct km_ranges *ranges;
 	struct km_range *entry;
@@ -118,10 +110,8 @@ int ranges_build(struct batch *b, const struct interval *intervals,
 	int err;
 
 	if (n > KM_MAX_RANGES)
-		return error_set(
-			-ENOSPC,
-			"%u intervals of addresses are more than %u", n,
-			KM_MAX_RANGES);
+		return error_set(-ENOSPC, "%u intervals of addresses are more than %u", n,
+				 KM_MAX_RANGES);
 	err = batch_run(b, ranges_slots(n), handle, &node);
 	if (err)
 		return err;

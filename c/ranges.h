@@ -36,12 +36,12 @@ uint32_t ranges_flatten(struct rule *rules, uint32_t n, uint32_t *stack,
 			struct interval *intervals);
 
 /* Leaves of the intervals what lies between two points. */
-uint32_t ranges_clip(struct interval *intervals, uint32_t n,
-		     const struct point *first, const struct point *last);
+uint32_t ranges_clip(struct interval *intervals, uint32_t n, const struct point *first,
+		     const struct point *last);
 
 /* The node for the intervals; targets[i] is where interval i leads. */
-int ranges_build(struct batch *b, const struct interval *intervals,
-		 const struct km_target *targets, uint32_t n, uint32_t *handle);
+int ranges_build(struct batch *b, const struct interval *intervals, const struct km_target *targets,
+		 uint32_t n, uint32_t *handle);
 
 int point_compare(const struct point *a, const struct point *b);
 
@@ -58,7 +58,6 @@ struct domain {
 };
 bool parse_domain(const char *text, struct domain *domain);
 /* The addresses of a prefix. */
-int rule_prefix(struct rule *rule, const char *prefix, uint32_t len,
-		bool *is4);
+int rule_prefix(struct rule *rule, const char *prefix, uint32_t len, bool *is4);
 
 #endif

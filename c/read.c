@@ -8,14 +8,13 @@
 #include "error.h"
 #include "wire.h"
 
-static const struct km_head *head_of(struct store *s, const struct table *t,
-				     uint32_t root)
+static const struct km_head *head_of(struct store *s, const struct table *t, uint32_t root)
 {
 	return slab_at(&s->slabs, table_tree(t, root), 1);
 }
 
-static int find(struct store *s, const ProtobufCMessageDescriptor *descriptor,
-		const void *key, const struct km_head **head)
+static int find(struct store *s, const ProtobufCMessageDescriptor *descriptor, const void *key,
+		const struct km_head **head)
 {
 	struct change c = { 0 };
 	struct table *t;
@@ -25,17 +24,15 @@ static int find(struct store *s, const ProtobufCMessageDescriptor *descriptor,
 	if (err)
 		return change_blame(&c, err);
 	t = store_table(s, c.kind);
-	root = c.kind == KM_LISTENER ?
-		       table_find_addr(t, &c.addr, c.hash) :
-		       table_find_name(t, &s->slabs, c.name, c.name_len, c.hash);
+	root = c.kind == KM_LISTENER ? table_find_addr(t, &c.addr, c.hash)
+				     : table_find_name(t, &s->slabs, c.name, c.name_len, c.hash);
 	*head = root ? head_of(s, t, root) : NULL;
 	if (!*head)
 		return change_blame(&c, error_set(-ENOENT, "not there"));
 	return 0;
 }
 
-int deserial_lookup_wire(const void *key,
-			 const ProtobufCMessageDescriptor *descriptor,
+int deserial_lookup_wire(const void *key, const ProtobufCMessageDescriptor *descriptor,
 			 uint8_t **wire, size_t *len)
 {
 	struct store *s = store_get();
@@ -51,8 +48,8 @@ int deserial_lookup_wire(const void *key,
 	if (!err) {
 		*len = head->wire_len;
 		*wire = malloc(*len + 1);
-		err = *wire ? wire_read(&s->slabs, head, *wire) :
-			      error_sys(-ENOMEM, "restore %zu bytes", *len);
+		err = *wire ? wire_read(&s->slabs, head, *wire)
+			    : error_sys(-ENOMEM, "restore %zu bytes", *len);
 		if (err)
 			free(*wire);
 	}
@@ -63,14 +60,12 @@ out:
 }
 
 /* Everything of one kind, each behind its length. */
-static int read_all(struct store *s, const struct table *t, uint8_t **buf,
-		    size_t *len)
+static int read_all(struct store *s, const struct table *t, uint8_t **buf, size_t *len)
 {
 	size_t total = 0;
 	uint8_t *to;
 
-	for (uint32_t i = idset_next(&t->used, 0); i;
-	     i = idset_next(&t->used, i)) {
+	for (uint32_t i = idset_next(&t->used, 0); i; i = idset_next(&t->used, i)) {
 		const struct km_head *head = head_of(s, t, i);
 
 		if (head)
@@ -80,8 +75,7 @@ static int read_all(struct store *s, const struct table *t, uint8_t **buf,
 	*buf = to = malloc(total + 1);
 	if (!to)
 		return error_sys(-ENOMEM, "restore %zu bytes", total);
-	for (uint32_t i = idset_next(&t->used, 0); i;
-	     i = idset_next(&t->used, i)) {
+	for (uint32_t i = idset_next(&t->used, 0); i; i = idset_next(&t->used, i)) {
 		const struct km_head *head = head_of(s, t, i);
 		int err;
 
@@ -99,8 +93,8 @@ static int read_all(struct store *s, const struct table *t, uint8_t **buf,
 	return 0;
 }
 
-int deserial_lookup_all_wire(const ProtobufCMessageDescriptor *descriptor,
-			     uint8_t **buf, size_t *len)
+int deserial_lookup_all_wire(const ProtobufCMessageDescriptor *descriptor, uint8_t **buf,
+			     size_t *len)
 {
 	struct store *s = store_get();
 	enum km_kind kind;
@@ -119,21 +113,18 @@ int deserial_lookup_all_wire(const ProtobufCMessageDescriptor *descriptor,
 	return err;
 }
 
-static void *unpack(const ProtobufCMessageDescriptor *descriptor,
-		    const uint8_t *wire, size_t len)
+static void *unpack(const ProtobufCMessageDescriptor *descriptor, const uint8_t *wire, size_t len)
 {
 	void *value = protobuf_c_message_unpack(descriptor, NULL, len, wire);
 
 	if (!value) {
-		error_set(-EUCLEAN, "what is stored is no %s, or no memory",
-			  descriptor->name);
+		error_note("what is stored is no %s, or no memory", descriptor->name);
 		errno = EUCLEAN;
 	}
 	return value;
 }
 
-void *deserial_lookup_elem(const void *key,
-			   const ProtobufCMessageDescriptor *descriptor)
+void *deserial_lookup_elem(const void *key, const ProtobufCMessageDescriptor *descriptor)
 {
 	uint8_t *wire;
 	size_t len;
@@ -149,8 +140,7 @@ void *deserial_lookup_elem(const void *key,
 	return value;
 }
 
-struct element_list_node *
-deserial_lookup_all_elems(const ProtobufCMessageDescriptor *descriptor)
+struct element_list_node *deserial_lookup_all_elems(const ProtobufCMessageDescriptor *descriptor)
 {
 	struct element_list_node *head = NULL, **tail = &head;
 	uint8_t *buf, *at;

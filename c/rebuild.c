@@ -38,21 +38,17 @@ static int mark_endpoints(struct store *s, uint32_t root, struct vec *handles)
 	words_unique(handles);
 	for (size_t i = 0; i < handles->n; i++) {
 		uint32_t handle = (uint32_t)handles->v[i];
-		const struct km_endpoint *e =
-			slab_at(&s->slabs, handle, KM_ENDPOINT_SLOTS);
+		const struct km_endpoint *e = slab_at(&s->slabs, handle, KM_ENDPOINT_SLOTS);
 
-		if (!e || e->cluster != root ||
-		    slabs_mark(&s->slabs, handle, KM_ENDPOINT_SLOTS))
+		if (!e || e->cluster != root || slabs_mark(&s->slabs, handle, KM_ENDPOINT_SLOTS))
 			return error_set(-EUCLEAN, "endpoint at %u.%u is not one",
-					 handle >> KM_SLAB_SHIFT,
-					 handle & (KM_SLAB_SLOTS - 1));
+					 handle >> KM_SLAB_SHIFT, handle & (KM_SLAB_SLOTS - 1));
 	}
 	return 0;
 }
 
 /* Takes over one tree: marks its slots and counters, counts its references. */
-static int load_tree(struct store *s, struct table *t, uint32_t root,
-		     uint32_t handle)
+static int load_tree(struct store *s, struct table *t, uint32_t root, uint32_t handle)
 {
 	struct parts *parts = &s->parts;
 	int err;
@@ -79,8 +75,7 @@ static int load_tree(struct store *s, struct table *t, uint32_t root,
 		uint32_t target = ref_root(parts->refs.v[i]);
 
 		if (!target || target >= to->used.max)
-			return error_set(-EUCLEAN, "reference to root %u",
-					 target);
+			return error_set(-EUCLEAN, "reference to root %u", target);
 		if (!to->refs[target]++)
 			idset_mark(&to->used, target);
 	}
@@ -104,8 +99,7 @@ static int load_roots(struct store *s, struct table *t)
 				err = error_set(-EUCLEAN,
 						"both words are newer than what was committed");
 			else
-				__atomic_store_n(&root->cur, cur,
-						 __ATOMIC_RELEASE);
+				__atomic_store_n(&root->cur, cur, __ATOMIC_RELEASE);
 		}
 		if (!err && root_handle(cur))
 			err = load_tree(s, t, i, root_handle(cur));
@@ -118,22 +112,17 @@ static int load_roots(struct store *s, struct table *t)
 /* Names are kept by what is there and by what is referred to. */
 static int load_names(struct store *s, struct table *t)
 {
-	for (uint32_t i = idset_next(&t->used, 0); i;
-	     i = idset_next(&t->used, i)) {
+	for (uint32_t i = idset_next(&t->used, 0); i; i = idset_next(&t->used, i)) {
 		const struct km_name *name;
 		uint32_t hash;
 		int err = 0;
 
 		name = table_name(t, &s->slabs, i);
-		if (!name || slabs_mark(&s->slabs, t->root[i].name,
-					name_slots(name->len)))
-			return blame(error_set(-EUCLEAN, "its name is not one"),
-				     t->kind, i);
+		if (!name || slabs_mark(&s->slabs, t->root[i].name, name_slots(name->len)))
+			return blame(error_set(-EUCLEAN, "its name is not one"), t->kind, i);
 		hash = hash_bytes(name->data, name->len);
-		if (table_find_name(t, &s->slabs, (const char *)name->data,
-				    name->len, hash))
-			err = blame(error_set(-EUCLEAN, "its name is another's"),
-				    t->kind, i);
+		if (table_find_name(t, &s->slabs, (const char *)name->data, name->len, hash))
+			err = blame(error_set(-EUCLEAN, "its name is another's"), t->kind, i);
 		if (err)
 			return err;
 		table_link(t, i, hash);
@@ -145,17 +134,14 @@ static int load_addresses(struct store *s)
 {
 	struct table *t = &s->listeners;
 
-	for (uint32_t i = idset_next(&t->used, 0); i;
-	     i = idset_next(&t->used, i)) {
+	for (uint32_t i = idset_next(&t->used, 0); i; i = idset_next(&t->used, i)) {
 		const struct km_listener *listener;
 		uint32_t hash;
 
 		listener = slab_at(&s->slabs, table_tree(t, i), 1);
 		hash = hash_bytes(&listener->addr, sizeof(listener->addr));
 		if (table_find_addr(t, &listener->addr, hash))
-			return blame(error_set(-EUCLEAN,
-					       "its address is another's"),
-				     t->kind, i);
+			return blame(error_set(-EUCLEAN, "its address is another's"), t->kind, i);
 		t->addr[i] = listener->addr;
 		table_link(t, i, hash);
 		ports_add(s, &listener->addr);
@@ -164,20 +150,17 @@ static int load_addresses(struct store *s)
 }
 
 /* One entry of km_listener: that of a listener, or left by one that is gone. */
-static int load_entry(struct store *s, const struct km_addr *addr, uint32_t i,
-		      uint8_t *seen)
+static int load_entry(struct store *s, const struct km_addr *addr, uint32_t i, uint8_t *seen)
 {
 	struct table *t = &s->listeners;
 
-	if (i && i < t->used.max && table_tree(t, i) &&
-	    !memcmp(&t->addr[i], addr, sizeof(*addr))) {
+	if (i && i < t->used.max && table_tree(t, i) && !memcmp(&t->addr[i], addr, sizeof(*addr))) {
 		seen[i] = 1;
 		return 0;
 	}
 	/* An entry of a gone listener keeps its root, until it is reaped. */
 	if (i && i < t->used.max && !table_tree(t, i) &&
-	    !table_find_addr(t, addr, hash_bytes(addr, sizeof(*addr))) &&
-	    idset_mark(&t->used, i)) {
+	    !table_find_addr(t, addr, hash_bytes(addr, sizeof(*addr))) && idset_mark(&t->used, i)) {
 		t->addr[i] = *addr;
 		table_link(t, i, hash_bytes(addr, sizeof(*addr)));
 		ports_add(s, addr);
@@ -188,8 +171,7 @@ static int load_entry(struct store *s, const struct km_addr *addr, uint32_t i,
 	return 0;
 }
 
-static int read_entries(struct store *s, struct km_addr *keys, uint32_t *values,
-			uint32_t *n)
+static int read_entries(struct store *s, struct km_addr *keys, uint32_t *values, uint32_t *n)
 {
 	const int fd = s->env.fd[ENV_LISTENER];
 	const struct km_addr *last = NULL;
@@ -208,8 +190,7 @@ static int read_entries(struct store *s, struct km_addr *keys, uint32_t *values,
 		if (!err)
 			err = kernel.map_lookup(fd, &keys[*n], &values[*n]);
 		if (err)
-			return error_sys(err, "%s=%u: read entries",
-					 env_name(ENV_LISTENER),
+			return error_sys(err, "%s=%u: read entries", env_name(ENV_LISTENER),
 					 s->env.id[ENV_LISTENER]);
 	}
 	return 0;
@@ -225,7 +206,7 @@ static int load_entries(struct store *s)
 	int err = -ENOMEM;
 
 	if (!keys || !values || !seen) {
-		error_sys(err, "read listeners");
+		error_note_sys(err, "read listeners");
 		goto out;
 	}
 	err = read_entries(s, keys, values, &n);
@@ -234,12 +215,10 @@ static int load_entries(struct store *s)
 	for (uint32_t i = 1; i < t->used.max && !err; i++) {
 		if (!table_tree(t, i) || seen[i])
 			continue;
-		err = kernel.map_update(s->env.fd[ENV_LISTENER], &t->addr[i],
-					&i);
+		err = kernel.map_update(s->env.fd[ENV_LISTENER], &t->addr[i], &i);
 		if (err)
-			error_sys(err, "%s=%u: put back an entry",
-				  env_name(ENV_LISTENER),
-				  s->env.id[ENV_LISTENER]);
+			error_note_sys(err, "%s=%u: put back an entry", env_name(ENV_LISTENER),
+				       s->env.id[ENV_LISTENER]);
 	}
 out:
 	free(keys);
@@ -256,8 +235,7 @@ static int check_meta(const struct km_meta *meta)
 			"the store has layout %u, this program knows %u: \"kmesh-node down\" and \"up\" make it anew",
 			meta->abi, KM_ABI_VERSION);
 	if (meta->generation > KM_GENERATION_MAX)
-		return error_set(-EUCLEAN, "km_meta: generation %llu",
-				 meta->generation);
+		return error_set(-EUCLEAN, "km_meta: generation %llu", meta->generation);
 	return 0;
 }
 

@@ -68,8 +68,8 @@ int reclaim_quarantine(struct store *s)
 		return 0;
 	err = reclaim_grace(s);
 	if (err)
-		return error_sys(err, "wait for readers, %s=%u",
-				 env_name(ENV_OUTER), s->env.id[ENV_OUTER]);
+		return error_sys(err, "wait for readers, %s=%u", env_name(ENV_OUTER),
+				 s->env.id[ENV_OUTER]);
 	s->quarantine = false;
 	ports_sweep(s);
 	return 0;
@@ -204,8 +204,8 @@ static int wait(struct store *s)
 		return -ENOSPC;
 	err = reclaim_grace(s);
 	if (err)
-		return error_sys(err, "wait for readers, %s=%u",
-				 env_name(ENV_OUTER), s->env.id[ENV_OUTER]);
+		return error_sys(err, "wait for readers, %s=%u", env_name(ENV_OUTER),
+				 s->env.id[ENV_OUTER]);
 	r->now_slots = 0;
 	release(s, &r->now);
 	return 0;
@@ -225,8 +225,7 @@ static int make_room(struct store *s, uint64_t slots)
 {
 	int err, waited;
 
-	if (s->reclaim.now_slots + s->reclaim.waiting_slots >= HEADROOM_SLOTS &&
-	    !wait(s))
+	if (s->reclaim.now_slots + s->reclaim.waiting_slots >= HEADROOM_SLOTS && !wait(s))
 		return 0;
 	err = slabs_grow(s, slots);
 	if (!err)
@@ -249,9 +248,8 @@ static int make_room_timed(struct store *s, uint64_t slots)
 int run_take(struct store *s, uint32_t slots, uint32_t *handle)
 {
 	if (slots > KM_SLAB_SLOTS)
-		return error_set(-ENOSPC,
-				 "a node of %u slots exceeds a slab of %u",
-				 slots, KM_SLAB_SLOTS);
+		return error_set(-ENOSPC, "a node of %u slots exceeds a slab of %u", slots,
+				 KM_SLAB_SLOTS);
 	while (slab_take(&s->slabs, slots, handle)) {
 		int err = collect(s) ? 0 : make_room_timed(s, slots);
 
@@ -297,8 +295,7 @@ void reap_listeners(struct store *s)
 			t->refs[root]--;
 		if (t->refs[root] || table_tree(t, root) || t->change[root])
 			continue;
-		err = kernel.map_delete(s->env.fd[ENV_LISTENER],
-					&t->addr[root]);
+		err = kernel.map_delete(s->env.fd[ENV_LISTENER], &t->addr[root]);
 		if (err && err != -ENOENT) {
 			t->refs[root]++;
 			s->dead.v[kept++] = root;

@@ -21,14 +21,12 @@ struct hosts {
 
 static bool unconditional(const Route__RouteMatch *match)
 {
-	return !match ||
-	       (!match->n_headers && (!match->condition || !*match->condition) &&
-		(!match->prefix || !*match->prefix ||
-		 !strcmp(match->prefix, "/")));
+	return !match || (!match->n_headers && (!match->condition || !*match->condition) &&
+			  (!match->prefix || !*match->prefix || !strcmp(match->prefix, "/")));
 }
 
-static int target_action(struct batch *b, const Route__RouteAction *action,
-			 struct parts *old, struct km_target *target)
+static int target_action(struct batch *b, const Route__RouteAction *action, struct parts *old,
+			 struct km_target *target)
 {
 	const Route__WeightedCluster *w;
 	struct weight *weights;
@@ -38,39 +36,34 @@ static int target_action(struct batch *b, const Route__RouteAction *action,
 		return target_cluster(b, action->cluster, target);
 	case ROUTE__ROUTE_ACTION__CLUSTER_SPECIFIER_WEIGHTED_CLUSTERS:
 		w = action->weighted_clusters;
-		weights = arena_zalloc(&b->s->arena, w ? w->n_clusters : 0,
-				       sizeof(*weights));
+		weights = arena_zalloc(&b->s->arena, w ? w->n_clusters : 0, sizeof(*weights));
 		if (!weights)
 			return error_sys(-ENOMEM, "weighted_clusters");
 		for (size_t i = 0; w && i < w->n_clusters; i++) {
 			weights[i].name = w->clusters[i]->name;
 			weights[i].weight = w->clusters[i]->weight;
 		}
-		return target_weighted(b, weights, w ? w->n_clusters : 0, old,
-				       target);
+		return target_weighted(b, weights, w ? w->n_clusters : 0, old, target);
 	default:
 		return 0;
 	}
 }
 
-static int target_host(struct batch *b, const void *arg, uint32_t id,
-		       struct parts *old, struct km_target *target)
+static int target_host(struct batch *b, const void *arg, uint32_t id, struct parts *old,
+		       struct km_target *target)
 {
 	const Route__RouteConfiguration *rc = arg;
 	const Route__VirtualHost *host = rc->virtual_hosts[id];
 	int err;
 
 	memset(target, 0, sizeof(*target));
-	if (!host->n_routes || !host->routes[0]->route ||
-	    !unconditional(host->routes[0]->match))
+	if (!host->n_routes || !host->routes[0]->route || !unconditional(host->routes[0]->match))
 		return 0;
 	err = target_action(b, host->routes[0]->route, old, target);
-	return err ? error_prefix(err, "virtual_hosts[%u].routes[0].route", id) :
-		     0;
+	return err ? error_prefix(err, "virtual_hosts[%u].routes[0].route", id) : 0;
 }
 
-static void add_domain(struct hosts *hosts, const struct domain *domain,
-		       uint32_t id, uint32_t port)
+static void add_domain(struct hosts *hosts, const struct domain *domain, uint32_t id, uint32_t port)
 {
 	struct rule *rule = &hosts->rules[hosts->n];
 
@@ -90,8 +83,8 @@ static void add_domain(struct hosts *hosts, const struct domain *domain,
 	}
 }
 
-static int read_hosts(struct batch *b, const Route__RouteConfiguration *rc,
-		      uint32_t port, struct hosts *hosts)
+static int read_hosts(struct batch *b, const Route__RouteConfiguration *rc, uint32_t port,
+		      struct hosts *hosts)
 {
 	size_t domains = 0;
 
@@ -110,8 +103,7 @@ static int read_hosts(struct batch *b, const Route__RouteConfiguration *rc,
 		for (size_t j = 0; j < host->n_domains; j++) {
 			struct domain domain;
 
-			if (host->domains[j] &&
-			    parse_domain(host->domains[j], &domain))
+			if (host->domains[j] && parse_domain(host->domains[j], &domain))
 				add_domain(hosts, &domain, (uint32_t)i, port);
 		}
 	}
@@ -138,8 +130,7 @@ static void settle_ports(struct hosts *hosts, uint32_t port)
 }
 
 int target_virtual_hosts(struct batch *b, const Route__RouteConfiguration *rc,
-			 const struct scope *scope, struct parts *old,
-			 struct km_target *target)
+			 const struct scope *scope, struct parts *old, struct km_target *target)
 {
 	struct resolver resolver = {
 		.resolve = target_host,
@@ -154,8 +145,7 @@ int target_virtual_hosts(struct batch *b, const Route__RouteConfiguration *rc,
 		return err;
 	settle_ports(&hosts, scope->port);
 	resolver.none = hosts.any;
-	return target_rules(b, hosts.rules, hosts.n, scope, &resolver, old,
-			    target);
+	return target_rules(b, hosts.rules, hosts.n, scope, &resolver, old, target);
 }
 
 int build_route(struct batch *b, struct change *c, struct parts *old)
@@ -171,8 +161,7 @@ int build_route(struct batch *b, struct change *c, struct parts *old)
 	if (err)
 		return err;
 	route = node;
-	err = target_virtual_hosts(
-		b, (const Route__RouteConfiguration *)c->message, &all, old,
-		&route->target);
+	err = target_virtual_hosts(b, (const Route__RouteConfiguration *)c->message, &all, old,
+				   &route->target);
 	return err ? err : batch_head(b, c, &route->head);
 }

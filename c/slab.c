@@ -15,8 +15,7 @@ static uint32_t first_word(uint32_t order)
 			  : 2u * SLAB_WORDS - 1u + (order - 7u);
 }
 
-static void set_free(struct slabs *s, uint32_t i, uint32_t order,
-		     uint32_t block)
+static void set_free(struct slabs *s, uint32_t i, uint32_t order, uint32_t block)
 {
 	struct slab *slab = s->slab[i];
 
@@ -29,8 +28,7 @@ static void set_free(struct slabs *s, uint32_t i, uint32_t order,
 	s->free += 1ull << order;
 }
 
-static void clear_free(struct slabs *s, uint32_t i, uint32_t order,
-		       uint32_t block)
+static void clear_free(struct slabs *s, uint32_t i, uint32_t order, uint32_t block)
 {
 	struct slab *slab = s->slab[i];
 	uint64_t *word = &slab->word[first_word(order) + block / 64];
@@ -67,8 +65,7 @@ static void join(struct slabs *s, uint32_t i, uint32_t order, uint32_t block)
 static void give(struct slabs *s, uint32_t i, uint32_t from, uint32_t to)
 {
 	while (from < to) {
-		uint32_t order = from ? (uint32_t)__builtin_ctz(from)
-				      : KM_SLAB_SHIFT;
+		uint32_t order = from ? (uint32_t)__builtin_ctz(from) : KM_SLAB_SHIFT;
 
 		while (1u << order > to - from)
 			order--;
@@ -90,8 +87,7 @@ int slab_take(struct slabs *s, uint32_t slots, uint32_t *handle)
 	word = (uint32_t)__builtin_ctzll(s->avail[order].top);
 	i = word * 64 + (uint32_t)__builtin_ctzll(s->avail[order].word[word]);
 	word = (uint32_t)__builtin_ctzll(s->slab[i]->top[order]);
-	block = word * 64 + (uint32_t)__builtin_ctzll(
-				    s->slab[i]->word[first_word(order) + word]);
+	block = word * 64 + (uint32_t)__builtin_ctzll(s->slab[i]->word[first_word(order) + word]);
 
 	clear_free(s, i, order, block);
 	from = block << order;

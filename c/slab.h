@@ -59,17 +59,22 @@ int slabs_mark_begin(struct slabs *slabs);
 int slabs_mark(struct slabs *slabs, uint32_t handle, uint32_t slots);
 void slabs_mark_end(struct slabs *slabs);
 
+/* A run that was handed out, as memory. */
+static inline void *slab_run(const struct slabs *slabs, uint32_t handle)
+{
+	return slabs->base[handle >> KM_SLAB_SHIFT] +
+	       (size_t)(handle & (KM_SLAB_SLOTS - 1u)) * KM_SLOT_SIZE;
+}
+
 /* The run as memory, or NULL when there is no such run. */
-static inline void *slab_at(const struct slabs *slabs, uint32_t handle,
-			    uint32_t slots)
+static inline void *slab_at(const struct slabs *slabs, uint32_t handle, uint32_t slots)
 {
 	uint32_t slab = handle >> KM_SLAB_SHIFT;
 	uint32_t slot = handle & (KM_SLAB_SLOTS - 1u);
 
-	if (!handle || slab >= slabs->n || !slots ||
-	    slots > KM_SLAB_SLOTS - slot)
+	if (!handle || slab >= slabs->n || !slots || slots > KM_SLAB_SLOTS - slot)
 		return NULL;
-	return slabs->base[slab] + (size_t)slot * KM_SLOT_SIZE;
+	return slab_run(slabs, handle);
 }
 
 #endif

@@ -13,8 +13,7 @@ static uint64_t unresolved(const struct table *t)
 {
 	uint64_t n = 0;
 
-	for (uint32_t i = idset_next(&t->used, 0); i;
-	     i = idset_next(&t->used, i))
+	for (uint32_t i = idset_next(&t->used, 0); i; i = idset_next(&t->used, i))
 		n += t->refs[i] && !table_tree(t, i);
 	return n;
 }
@@ -29,16 +28,11 @@ static void fill(struct store *s, struct deserial_stats *stats)
 	stats->slots_free = s->slabs.free;
 	stats->slots_pending = r->now_slots + (r->forget ? 0 : r->waiting_slots);
 	stats->slots.limit = slabs_total(&s->slabs);
-	stats->slots.used = stats->slots.limit - stats->slots_free -
-			    stats->slots_pending;
-	stats->listeners =
-		(struct deserial_use){ s->listeners.live, KM_MAX_LISTENERS - 1 };
-	stats->clusters =
-		(struct deserial_use){ s->clusters.live, KM_MAX_CLUSTERS - 1 };
-	stats->routes =
-		(struct deserial_use){ s->routes.live, KM_MAX_ROUTES - 1 };
-	stats->counters =
-		(struct deserial_use){ s->counters.n, KM_MAX_COUNTERS - 1 };
+	stats->slots.used = stats->slots.limit - stats->slots_free - stats->slots_pending;
+	stats->listeners = (struct deserial_use){ s->listeners.live, KM_MAX_LISTENERS - 1 };
+	stats->clusters = (struct deserial_use){ s->clusters.live, KM_MAX_CLUSTERS - 1 };
+	stats->routes = (struct deserial_use){ s->routes.live, KM_MAX_ROUTES - 1 };
+	stats->counters = (struct deserial_use){ s->counters.n, KM_MAX_COUNTERS - 1 };
 	stats->cluster_references = unresolved(&s->clusters);
 	stats->route_references = unresolved(&s->routes);
 	stats->waits = r->waits;
@@ -63,13 +57,11 @@ int deserial_stats(struct deserial_stats *stats)
 	return err;
 }
 
-static int read_endpoint(struct store *s, const struct km_pick *pick,
-			 uint32_t i, uint32_t group,
+static int read_endpoint(struct store *s, const struct km_pick *pick, uint32_t i, uint32_t group,
 			 struct deserial_endpoint *to)
 {
 	const struct km_entry *entries = pick_entries(pick);
-	const struct km_endpoint *e =
-		slab_at(&s->slabs, entries[i].arg, KM_ENDPOINT_SLOTS);
+	const struct km_endpoint *e = slab_at(&s->slabs, entries[i].arg, KM_ENDPOINT_SLOTS);
 	const struct km_endpoint_stats *counted = (const void *)(e + 1);
 
 	if (!e)
@@ -94,8 +86,8 @@ static int read_endpoint(struct store *s, const struct km_pick *pick,
 	return 0;
 }
 
-static int read_cluster(struct store *s, uint32_t root,
-			struct deserial_endpoint **endpoints, size_t *n)
+static int read_cluster(struct store *s, uint32_t root, struct deserial_endpoint **endpoints,
+			size_t *n)
 {
 	uint32_t tree = table_tree(&s->clusters, root);
 	const struct km_cluster *cluster;
@@ -107,26 +99,22 @@ static int read_cluster(struct store *s, uint32_t root,
 		return err;
 	*endpoints = calloc(s->parts.endpoints.n + 1, sizeof(**endpoints));
 	if (!*endpoints)
-		return error_sys(-ENOMEM, "%zu endpoints",
-				 s->parts.endpoints.n);
+		return error_sys(-ENOMEM, "%zu endpoints", s->parts.endpoints.n);
 	cluster = slab_at(&s->slabs, tree, 1);
 	*n = 0;
 	for (uint32_t g = 0; g < (uint32_t)cluster->n4 + cluster->n6; g++) {
-		const struct km_pick *pick =
-			slab_at(&s->slabs, cluster_groups(cluster)[g], 1);
+		const struct km_pick *pick = slab_at(&s->slabs, cluster_groups(cluster)[g], 1);
 		uint32_t rank = g < cluster->n4 ? g : g - cluster->n4;
 
 		for (uint32_t i = 0; i < pick->n && !err; i++)
-			err = read_endpoint(s, pick, i, rank,
-					    &(*endpoints)[(*n)++]);
+			err = read_endpoint(s, pick, i, rank, &(*endpoints)[(*n)++]);
 	}
 	if (err)
 		free(*endpoints);
 	return err;
 }
 
-int deserial_endpoints(const char *cluster,
-		       struct deserial_endpoint **endpoints, size_t *n)
+int deserial_endpoints(const char *cluster, struct deserial_endpoint **endpoints, size_t *n)
 {
 	struct store *s = store_get();
 	struct change c = { 0 };
@@ -140,8 +128,7 @@ int deserial_endpoints(const char *cluster,
 		err = enter(s);
 	if (err)
 		goto out;
-	root = table_find_name(&s->clusters, &s->slabs, c.name, c.name_len,
-			       c.hash);
+	root = table_find_name(&s->clusters, &s->slabs, c.name, c.name_len, c.hash);
 	if (!root || !table_tree(&s->clusters, root))
 		err = error_set(-ENOENT, "not there");
 	else

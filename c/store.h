@@ -94,9 +94,7 @@ void leave(struct store *s);
 
 static inline struct table *store_table(struct store *s, enum km_kind kind)
 {
-	return kind == KM_LISTENER ? &s->listeners :
-	       kind == KM_CLUSTER  ? &s->clusters :
-				     &s->routes;
+	return kind == KM_LISTENER ? &s->listeners : kind == KM_CLUSTER ? &s->clusters : &s->routes;
 }
 
 /* lock.c: between processes. */

@@ -7,15 +7,12 @@
 #include "error.h"
 #include "pick.h"
 
-static int by_name(struct batch *b, enum km_kind kind, const char *name,
-		   uint32_t *root)
+static int by_name(struct batch *b, enum km_kind kind, const char *name, uint32_t *root)
 {
 	if (!name || !*name)
 		return error_set(-EINVAL, "%s: names none",
-				 kind == KM_CLUSTER ? "cluster" :
-						      "route_config_name");
-	return batch_root(b, kind, name, (uint32_t)strnlen(name, UINT32_MAX),
-			  root);
+				 kind == KM_CLUSTER ? "cluster" : "route_config_name");
+	return batch_root(b, kind, name, (uint32_t)strnlen(name, UINT32_MAX), root);
 }
 
 int target_cluster(struct batch *b, const char *name, struct km_target *target)
@@ -30,8 +27,8 @@ int target_route(struct batch *b, const char *name, struct km_target *target)
 	return by_name(b, KM_ROUTE, name, &target->arg);
 }
 
-int target_weighted(struct batch *b, const struct weight *weights, size_t n,
-		    struct parts *old, struct km_target *target)
+int target_weighted(struct batch *b, const struct weight *weights, size_t n, struct parts *old,
+		    struct km_target *target)
 {
 	struct choice *choices;
 	uint32_t used = 0;
@@ -43,15 +40,13 @@ int target_weighted(struct batch *b, const struct weight *weights, size_t n,
 	for (size_t i = 0; i < n; i++) {
 		if (!weights[i].weight)
 			continue;
-		err = by_name(b, KM_CLUSTER, weights[i].name,
-			      &choices[used].arg);
+		err = by_name(b, KM_CLUSTER, weights[i].name, &choices[used].arg);
 		if (err)
 			return error_prefix(err, "weighted_clusters[%zu]", i);
 		choices[used++].weight = weights[i].weight;
 	}
 	if (!used)
-		return error_set(-EINVAL,
-				 "weighted_clusters: weights sum to 0");
+		return error_set(-EINVAL, "weighted_clusters: weights sum to 0");
 	if (used == 1) {
 		target->kind = KM_T_CLUSTER;
 		target->arg = choices[0].arg;
@@ -73,22 +68,19 @@ static bool same(const struct km_target *a, const struct km_target *b)
 }
 
 /* One after the other; neighbours with one target become one. */
-static int resolve_intervals(struct batch *b, struct interval *intervals,
-			     uint32_t *n, const struct resolver *resolver,
-			     struct resolved *cache, struct km_target *targets,
-			     struct parts *old)
+static int resolve_intervals(struct batch *b, struct interval *intervals, uint32_t *n,
+			     const struct resolver *resolver, struct resolved *cache,
+			     struct km_target *targets, struct parts *old)
 {
 	uint32_t made = 0;
 
 	for (uint32_t i = 0; i < *n; i++) {
-		uint32_t id = intervals[i].id == RULE_NONE ? resolver->none :
-							     intervals[i].id;
+		uint32_t id = intervals[i].id == RULE_NONE ? resolver->none : intervals[i].id;
 		struct km_target target = { .kind = KM_T_PASS };
 		int err = 0;
 
 		if (id != RULE_NONE && !cache[id].done) {
-			err = resolver->resolve(b, resolver->arg, id, old,
-						&cache[id].target);
+			err = resolver->resolve(b, resolver->arg, id, old, &cache[id].target);
 			cache[id].done = true;
 		}
 		if (err)
@@ -104,18 +96,15 @@ static int resolve_intervals(struct batch *b, struct interval *intervals,
 	return 0;
 }
 
-int target_rules(struct batch *b, struct rule *rules, uint32_t n,
-		 const struct scope *scope, const struct resolver *resolver,
-		 struct parts *old, struct km_target *target)
+int target_rules(struct batch *b, struct rule *rules, uint32_t n, const struct scope *scope,
+		 const struct resolver *resolver, struct parts *old, struct km_target *target)
 {
 	struct arena *arena = &b->s->arena;
 	size_t most = 2 * (size_t)n + 2;
 	uint32_t *stack = arena_zalloc(arena, (size_t)n + 1, sizeof(*stack));
-	struct interval *intervals =
-		arena_zalloc(arena, most, sizeof(*intervals));
+	struct interval *intervals = arena_zalloc(arena, most, sizeof(*intervals));
 	struct km_target *targets = arena_zalloc(arena, most, sizeof(*targets));
-	struct resolved *cache =
-		arena_zalloc(arena, (size_t)resolver->ids + 1, sizeof(*cache));
+	struct resolved *cache = arena_zalloc(arena, (size_t)resolver->ids + 1, sizeof(*cache));
 	int err;
 
 	if (!stack || !intervals || !targets || !cache)

@@ -17,8 +17,8 @@ struct walk {
 
 static int corrupt(const char *what, uint32_t handle)
 {
-	return error_set(-EUCLEAN, "%s at %u.%u is not one", what,
-			 handle >> KM_SLAB_SHIFT, handle & (KM_SLAB_SLOTS - 1));
+	return error_set(-EUCLEAN, "%s at %u.%u is not one", what, handle >> KM_SLAB_SHIFT,
+			 handle & (KM_SLAB_SLOTS - 1));
 }
 
 /* Adds a run. What is walked can be no more than there is: so it ends. */
@@ -76,8 +76,7 @@ static int walk_pick(struct walk *w, uint32_t handle, bool endpoints)
 		if (endpoints)
 			err = vec_push(&w->parts->endpoints, entries[i].arg);
 		else
-			err = vec_push(&w->parts->refs,
-				       ref_word(KM_CLUSTER, entries[i].arg));
+			err = vec_push(&w->parts->refs, ref_word(KM_CLUSTER, entries[i].arg));
 		if (err)
 			return err;
 	}
@@ -86,8 +85,7 @@ static int walk_pick(struct walk *w, uint32_t handle, bool endpoints)
 	return 0;
 }
 
-static int walk_cluster(struct walk *w, const struct km_cluster *cluster,
-			uint32_t handle)
+static int walk_cluster(struct walk *w, const struct km_cluster *cluster, uint32_t handle)
 {
 	uint32_t n = (uint32_t)cluster->n4 + cluster->n6;
 	int err;
@@ -135,8 +133,7 @@ static int walk_ranges(struct walk *w, uint32_t handle, int nesting)
 		struct km_target target = ranges_entries(ranges)[i].target;
 
 		if (target.kind == KM_T_WEIGHTED || target.kind == KM_T_RANGES)
-			err = vec_push(&nodes, (uint64_t)target.kind << 32 |
-						       target.arg);
+			err = vec_push(&nodes, (uint64_t)target.kind << 32 | target.arg);
 		else
 			err = walk_target(w, target, nesting);
 	}
@@ -152,8 +149,7 @@ static int walk_target(struct walk *w, struct km_target target, int nesting)
 	case KM_T_PASS:
 		return 0;
 	case KM_T_CLUSTER:
-		return vec_push(&w->parts->refs,
-				ref_word(KM_CLUSTER, target.arg));
+		return vec_push(&w->parts->refs, ref_word(KM_CLUSTER, target.arg));
 	case KM_T_WEIGHTED:
 		return walk_pick(w, target.arg, false);
 	case KM_T_ROUTE:
@@ -161,8 +157,7 @@ static int walk_target(struct walk *w, struct km_target target, int nesting)
 	case KM_T_RANGES:
 		return walk_ranges(w, target.arg, nesting);
 	default:
-		return error_set(-EUCLEAN, "unknown target kind %u",
-				 target.kind);
+		return error_set(-EUCLEAN, "unknown target kind %u", target.kind);
 	}
 }
 
@@ -208,8 +203,8 @@ void parts_free(struct parts *parts)
 	vec_free(&parts->endpoints);
 }
 
-int tree_walk(const struct slabs *slabs, enum km_kind kind, uint32_t root,
-	      uint32_t handle, struct parts *parts)
+int tree_walk(const struct slabs *slabs, enum km_kind kind, uint32_t root, uint32_t handle,
+	      struct parts *parts)
 {
 	struct walk w = { .slabs = slabs, .parts = parts };
 	const struct km_head *head = slab_at(slabs, handle, 1);
@@ -223,12 +218,9 @@ int tree_walk(const struct slabs *slabs, enum km_kind kind, uint32_t root,
 	} else {
 		err = add_run(&w, handle, 1);
 		if (!err && kind == KM_LISTENER)
-			err = walk_target(
-				&w, ((const struct km_listener *)head)->target,
-				0);
+			err = walk_target(&w, ((const struct km_listener *)head)->target, 0);
 		else if (!err)
-			err = walk_target(
-				&w, ((const struct km_route *)head)->target, 0);
+			err = walk_target(&w, ((const struct km_route *)head)->target, 0);
 	}
 	if (!err)
 		err = walk_wire(&w, head);

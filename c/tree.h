@@ -14,12 +14,12 @@
 #include "vec.h"
 
 struct parts {
-	struct vec runs; /* run_word() */
-	struct vec refs; /* ref_word(), one for each occurrence */
-	struct vec counters; /* indexes, in the order of the walk */
+	struct vec runs;      /* run_word() */
+	struct vec refs;      /* ref_word(), one for each occurrence */
+	struct vec counters;  /* indexes, in the order of the walk */
 	struct vec endpoints; /* handles; one may come more than once */
-	uint64_t slots; /* of runs */
-	uint32_t groups; /* of endpoints */
+	uint64_t slots;	      /* of runs */
+	uint32_t groups;      /* of endpoints */
 };
 
 static inline uint64_t run_word(uint32_t handle, uint32_t slots)
@@ -71,8 +71,8 @@ static inline uint32_t ranges_slots(uint32_t n)
 
 static inline uint32_t chunk_slots(uint32_t len)
 {
-	return (uint32_t)((offsetof(struct km_chunk, data) + len + KM_SLOT_SIZE -
-			   1) / KM_SLOT_SIZE);
+	return (uint32_t)((offsetof(struct km_chunk, data) + len + KM_SLOT_SIZE - 1) /
+			  KM_SLOT_SIZE);
 }
 
 static inline const __u32 *cluster_groups(const struct km_cluster *cluster)
@@ -85,8 +85,7 @@ static inline const struct km_entry *pick_entries(const struct km_pick *pick)
 	return (const struct km_entry *)pick + KM_PICK_CELL0;
 }
 
-static inline const struct km_range *
-ranges_entries(const struct km_ranges *ranges)
+static inline const struct km_range *ranges_entries(const struct km_ranges *ranges)
 {
 	return (const struct km_range *)(ranges + 1);
 }
@@ -99,8 +98,8 @@ void parts_free(struct parts *parts);
 
 /* Adds the parts of the tree at handle, which root index root of that kind
  * owns. */
-int tree_walk(const struct slabs *slabs, enum km_kind kind, uint32_t root,
-	      uint32_t handle, struct parts *parts);
+int tree_walk(const struct slabs *slabs, enum km_kind kind, uint32_t root, uint32_t handle,
+	      struct parts *parts);
 
 /* Slots that all slabs have. */
 static inline uint64_t slabs_total(const struct slabs *slabs)

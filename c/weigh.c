@@ -57,8 +57,8 @@ static uint64_t denominator(struct member *const *members, uint32_t n,
 }
 
 /* False when the shares do not fit. */
-static bool exact(struct member *const *members, uint32_t n,
-		  const struct locality *localities, bool by_locality)
+static bool exact(struct member *const *members, uint32_t n, const struct locality *localities,
+		  bool by_locality)
 {
 	uint64_t common = by_locality ? denominator(members, n, localities) : 1;
 	uint64_t divisor = 0;
@@ -78,28 +78,25 @@ static bool exact(struct member *const *members, uint32_t n,
 		divisor = gcd(members[i]->share, divisor);
 		total += share;
 	}
-	return total <= UINT64_MAX &&
-	       (!divisor || total / divisor <= MAX_TOTAL);
+	return total <= UINT64_MAX && (!divisor || total / divisor <= MAX_TOTAL);
 }
 
-static void rounded(struct member *const *members, uint32_t n,
-		    const struct locality *localities, bool by_locality,
-		    uint64_t total)
+static void rounded(struct member *const *members, uint32_t n, const struct locality *localities,
+		    bool by_locality, uint64_t total)
 {
 	for (uint32_t i = 0; i < n; i++) {
 		const struct locality *l = &localities[members[i]->locality];
 		wide share = (wide)members[i]->weight * ROUND_TOTAL;
 
 		if (by_locality)
-			share = share * l->weight / l->sum;
-		members[i]->share = (uint64_t)(share / total);
+			share = l->sum ? share * l->weight / l->sum : 0;
+		members[i]->share = total ? (uint64_t)(share / total) : 0;
 		if (!members[i]->share && (!by_locality || l->weight))
 			members[i]->share = 1;
 	}
 }
 
-void weigh(struct member *const *members, uint32_t n,
-	   struct locality *localities, bool by_locality)
+void weigh(struct member *const *members, uint32_t n, struct locality *localities, bool by_locality)
 {
 	uint64_t total = sum_localities(members, n, localities, by_locality);
 

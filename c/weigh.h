@@ -21,7 +21,7 @@ struct member {
 
 /* Sets the share of each member of one group. by_locality: localities have
  * weights; one without gets nothing then. */
-void weigh(struct member *const *members, uint32_t n,
-	   struct locality *localities, bool by_locality);
+void weigh(struct member *const *members, uint32_t n, struct locality *localities,
+	   bool by_locality);
 
 #endif

@@ -45,28 +45,25 @@ static size_t sequence(const uint8_t *p, size_t len)
 			return 0;
 		code = code << 6 | (p[i] & 0x3f);
 	}
-	if (code < least[n] || code > 0x10ffff ||
-	    (code >= 0xd800 && code < 0xe000))
+	if (code < least[n] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
 		return 0;
 	return n;
 }
 
-static int check_string(const ProtobufCFieldDescriptor *field,
-			const uint8_t *p, size_t len)
+static int check_string(const ProtobufCFieldDescriptor *field, const uint8_t *p, size_t len)
 {
 	for (size_t i = 0, n; i < len; i += n) {
 		n = sequence(p + i, len - i);
 		if (!n)
 			return error_set(-EINVAL, "%s: not UTF-8", field->name);
 		if (!p[i])
-			return error_set(-EINVAL, "%s: holds a zero byte",
-					 field->name);
+			return error_set(-EINVAL, "%s: holds a zero byte", field->name);
 	}
 	return 0;
 }
 
-static int check(const ProtobufCMessageDescriptor *descriptor,
-		 const uint8_t *p, size_t len, int depth)
+static int check(const ProtobufCMessageDescriptor *descriptor, const uint8_t *p, size_t len,
+		 int depth)
 {
 	const uint8_t *end = p + len;
 
@@ -102,14 +99,13 @@ static int check(const ProtobufCMessageDescriptor *descriptor,
 		if (!n || size > (size_t)(end - p) - n)
 			goto malformed;
 		p += n;
-		field = protobuf_c_message_descriptor_get_field(
-			descriptor, (unsigned int)(tag >> 3));
+		field = protobuf_c_message_descriptor_get_field(descriptor,
+								(unsigned int)(tag >> 3));
 		if (field && field->type == PROTOBUF_C_TYPE_STRING)
 			err = check_string(field, p, size);
 		else if (field && field->type == PROTOBUF_C_TYPE_MESSAGE)
-			err = depth ? check(field->descriptor, p, size,
-					    depth - 1) :
-				      error_set(-EINVAL, "nested too deep");
+			err = depth ? check(field->descriptor, p, size, depth - 1)
+				    : error_set(-EINVAL, "nested too deep");
 		if (err)
 			return err;
 		p += size;
@@ -117,18 +113,17 @@ static int check(const ProtobufCMessageDescriptor *descriptor,
 	return 0;
 
 malformed:
-	return error_set(-EINVAL, "not a %s: malformed at byte %zu from its end",
-			 descriptor->name, (size_t)(end - p));
+	return error_set(-EINVAL, "not a %s: malformed at byte %zu from its end", descriptor->name,
+			 (size_t)(end - p));
 }
 
-int wire_check(const ProtobufCMessageDescriptor *descriptor,
-	       const uint8_t *wire, size_t len)
+int wire_check(const ProtobufCMessageDescriptor *descriptor, const uint8_t *wire, size_t len)
 {
 	return check(descriptor, wire, len, MAX_DEPTH);
 }
 
-bool wire_same(const struct slabs *slabs, const struct km_head *head,
-	       const uint8_t *wire, uint32_t len)
+bool wire_same(const struct slabs *slabs, const struct km_head *head, const uint8_t *wire,
+	       uint32_t len)
 {
 	uint32_t handle = head->wire;
 	uint32_t done = 0;
@@ -140,8 +135,7 @@ bool wire_same(const struct slabs *slabs, const struct km_head *head,
 		uint32_t n = chunk ? chunk->len : 0;
 
 		if (!n || n > len - done || n > SLAB_BYTES ||
-		    !slab_at(slabs, handle, chunk_slots(n)) ||
-		    memcmp(chunk->data, wire + done, n))
+		    !slab_at(slabs, handle, chunk_slots(n)) || memcmp(chunk->data, wire + done, n))
 			return false;
 		done += n;
 		handle = chunk->next;
@@ -149,8 +143,7 @@ bool wire_same(const struct slabs *slabs, const struct km_head *head,
 	return done == len;
 }
 
-int wire_read(const struct slabs *slabs, const struct km_head *head,
-	      uint8_t *to)
+int wire_read(const struct slabs *slabs, const struct km_head *head, uint8_t *to)
 {
 	uint32_t handle = head->wire;
 	uint32_t left = head->wire_len;
@@ -159,8 +152,7 @@ int wire_read(const struct slabs *slabs, const struct km_head *head,
 		const struct km_chunk *chunk = slab_at(slabs, handle, 1);
 		uint32_t n = chunk ? chunk->len : 0;
 
-		if (!n || n > left || n > SLAB_BYTES ||
-		    !slab_at(slabs, handle, chunk_slots(n)))
+		if (!n || n > left || n > SLAB_BYTES || !slab_at(slabs, handle, chunk_slots(n)))
 			break;
 		memcpy(to, chunk->data, n);
 		to += n;

@@ -15,15 +15,13 @@
 
 /* Well-formed for the descriptor, strings UTF-8 without a zero byte: a C string
  * would end there. */
-int wire_check(const ProtobufCMessageDescriptor *descriptor,
-	       const uint8_t *wire, size_t len);
+int wire_check(const ProtobufCMessageDescriptor *descriptor, const uint8_t *wire, size_t len);
 
 /* Is this what the tree of that head holds? */
-bool wire_same(const struct slabs *slabs, const struct km_head *head,
-	       const uint8_t *wire, uint32_t len);
+bool wire_same(const struct slabs *slabs, const struct km_head *head, const uint8_t *wire,
+	       uint32_t len);
 
 /* Copies what the head's chain holds, wire_len bytes. */
-int wire_read(const struct slabs *slabs, const struct km_head *head,
-	      uint8_t *to);
+int wire_read(const struct slabs *slabs, const struct km_head *head, uint8_t *to);
 
 #endif

@@ -58,7 +58,7 @@ static int subject_init(struct subject *s, unsigned int i, size_t n, int variant
 	endpoint__cluster_load_assignment__init(&s->assignment);
 	endpoint__locality_lb_endpoints__init(&s->locality);
 	s->endpoints = calloc(n, sizeof(*s->endpoints));
-	s->pointers = calloc(n, sizeof(struct subject *));
+	s->pointers = calloc(n, sizeof(Endpoint__Endpoint *));
 	s->addresses = calloc(n, sizeof(*s->addresses));
 	if (!s->endpoints || !s->pointers || !s->addresses)
 		return -ENOMEM;
@@ -76,8 +76,7 @@ static int subject_init(struct subject *s, unsigned int i, size_t n, int variant
 	s->assignment.endpoints = &s->localities;
 	s->assignment.n_endpoints = 1;
 	s->cluster.load_assignment = &s->assignment;
-	snprintf(s->name, sizeof(s->name),
-		 "outbound|80||service-%05u.bench.svc.cluster.local", i);
+	snprintf(s->name, sizeof(s->name), "outbound|80||service-%05u.bench.svc.cluster.local", i);
 	s->cluster.name = s->name;
 	return 0;
 }
@@ -105,12 +104,10 @@ static int print_stats(void)
 	if (deserial_stats(&s))
 		return fail("stats");
 	printf("{\"figure\":\"stats\",\"generation\":%llu,\"slabs\":%llu,\"slots_used\":%llu,\"slots_free\":%llu,\"slots_pending\":%llu,\"clusters\":%llu,\"descriptors\":%u}\n",
-	       (unsigned long long)s.generation,
-	       (unsigned long long)s.slabs.used,
-	       (unsigned long long)s.slots.used,
-	       (unsigned long long)s.slots_free,
-	       (unsigned long long)s.slots_pending,
-	       (unsigned long long)s.clusters.used, s.descriptors);
+	       (unsigned long long)s.generation, (unsigned long long)s.slabs.used,
+	       (unsigned long long)s.slots.used, (unsigned long long)s.slots_free,
+	       (unsigned long long)s.slots_pending, (unsigned long long)s.clusters.used,
+	       s.descriptors);
 	return 0;
 }
 
@@ -196,8 +193,7 @@ static int sustained(size_t endpoints, double seconds)
 	if (deserial_stats(&stats))
 		return fail("stats");
 	printf("{\"figure\":\"sustained\",\"endpoints\":%zu,\"seconds\":%.2f,\"updates\":%u,\"per_second\":%.0f,\"cpu_share\":%.2f,\"waited_share\":%.3f,\"waits\":%llu,\"slowest_us\":%.0f}\n",
-	       endpoints, took, n, n / took, used / took,
-	       (double)stats.waited_ns / 1e9 / took,
+	       endpoints, took, n, n / took, used / took, (double)stats.waited_ns / 1e9 / took,
 	       (unsigned long long)stats.waits, slowest * 1e6);
 	subjects_free(all);
 	return rc ? rc : print_stats();
@@ -208,21 +204,19 @@ static int fill(unsigned int clusters, size_t endpoints)
 	struct subject *all = calloc(clusters, sizeof(*all));
 	struct deserial_op *ops = calloc(clusters, sizeof(*ops));
 	double start;
-	int rc = 0;
+	int rc = 1;
 
-	if (!all || !ops)
-		return 1;
 	for (unsigned int i = 0; i < clusters; i++) {
-		if (subject_init(&all[i], i, endpoints, 0))
-			return 1;
+		if (!all || !ops || subject_init(&all[i], i, endpoints, 0))
+			goto out;
 		ops[i].value = &all[i].cluster;
 	}
 	start = now();
-	if (deserial_update_batch(ops, clusters))
-		rc = fail("fill");
-	printf("{\"figure\":\"fill\",\"clusters\":%u,\"endpoints\":%zu,\"us\":%.0f}\n",
-	       clusters, endpoints, (now() - start) * 1e6);
-	for (unsigned int i = 0; i < clusters; i++)
+	rc = deserial_update_batch(ops, clusters) ? fail("fill") : 0;
+	printf("{\"figure\":\"fill\",\"clusters\":%u,\"endpoints\":%zu,\"us\":%.0f}\n", clusters,
+	       endpoints, (now() - start) * 1e6);
+out:
+	for (unsigned int i = 0; all && i < clusters; i++)
 		subject_free(&all[i]);
 	free(all);
 	free(ops);
@@ -239,9 +233,8 @@ static int open_timed(void)
 	return 0;
 }
 
-static int own_map(const char *name, enum bpf_map_type type, unsigned int key,
-		   unsigned int value, unsigned int entries, unsigned int flags,
-		   int inner)
+static int own_map(const char *name, enum bpf_map_type type, unsigned int key, unsigned int value,
+		   unsigned int entries, unsigned int flags, int inner)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = flags,
 		    .inner_map_fd = inner > 0 ? (uint32_t)inner : 0);
@@ -251,8 +244,7 @@ static int own_map(const char *name, enum bpf_map_type type, unsigned int key,
 	int fd = bpf_map_create(type, "bench", key, value, entries, &opts);
 
 	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len)) {
-		fprintf(stderr, "bench_store: make map for %s: %s\n", name,
-			strerror(errno));
+		fprintf(stderr, "bench_store: make map for %s: %s\n", name, strerror(errno));
 		exit(1);
 	}
 	snprintf(text, sizeof(text), "%u", info.id);
@@ -260,25 +252,23 @@ static int own_map(const char *name, enum bpf_map_type type, unsigned int key,
 	return fd;
 }
 
-#define OWN_ARRAY(name, value, entries)                           \
-	own_map(name, BPF_MAP_TYPE_ARRAY, 4, sizeof(struct value), \
-		entries, BPF_F_MMAPABLE, 0)
+#define OWN_ARRAY(name, value, entries)                                                            \
+	own_map(name, BPF_MAP_TYPE_ARRAY, 4, sizeof(struct value), entries, BPF_F_MMAPABLE, 0)
 
 static void own_maps(void)
 {
 	int inner;
 
-	own_map("Listener", BPF_MAP_TYPE_HASH, sizeof(struct km_addr), 4,
-		KM_MAX_LISTENERS, BPF_F_NO_PREALLOC, 0);
+	own_map("Listener", BPF_MAP_TYPE_HASH, sizeof(struct km_addr), 4, KM_MAX_LISTENERS,
+		BPF_F_NO_PREALLOC, 0);
 	OWN_ARRAY("KMESH_LISTENER_ROOT", km_root, KM_MAX_LISTENERS);
 	OWN_ARRAY("Cluster", km_root, KM_MAX_CLUSTERS);
 	OWN_ARRAY("RouteConfiguration", km_root, KM_MAX_ROUTES);
 	OWN_ARRAY("KMESH_META", km_meta, 1);
 	OWN_ARRAY("KMESH_PORTS", km_ports, 1024);
-	inner = own_map("INNER_MAP_ID", BPF_MAP_TYPE_ARRAY, 4, KM_SLOT_SIZE,
-			KM_SLAB_SLOTS, BPF_F_MMAPABLE, 0);
-	own_map("OUTTER_MAP_ID", BPF_MAP_TYPE_ARRAY_OF_MAPS, 4, 4, KM_SLABS, 0,
-		inner);
+	inner = own_map("INNER_MAP_ID", BPF_MAP_TYPE_ARRAY, 4, KM_SLOT_SIZE, KM_SLAB_SLOTS,
+			BPF_F_MMAPABLE, 0);
+	own_map("OUTTER_MAP_ID", BPF_MAP_TYPE_ARRAY_OF_MAPS, 4, 4, KM_SLABS, 0, inner);
 }
 
 static int all(void)
@@ -321,8 +311,7 @@ int main(int argc, char **argv)
 	else if (!strcmp(what, "fill") && argc == 3)
 		rc = fill((unsigned int)atoi(argv[1]), (size_t)atoi(argv[2]));
 	else if (!strcmp(what, "burst") && argc >= 2)
-		rc = burst((size_t)atoi(argv[1]),
-			   argc > 2 ? (unsigned int)atoi(argv[2]) : 10);
+		rc = burst((size_t)atoi(argv[1]), argc > 2 ? (unsigned int)atoi(argv[2]) : 10);
 	else if (!strcmp(what, "sustained") && argc == 3)
 		rc = sustained((size_t)atoi(argv[1]), atof(argv[2]));
 	else if (!strcmp(what, "all"))

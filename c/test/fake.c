@@ -53,13 +53,12 @@ static void *data_of(uint32_t id)
 	return shared->memory + shared->data[id];
 }
 
-static uint32_t add_map(uint32_t type, uint32_t key, uint32_t value,
-			uint32_t entries, uint32_t flags)
+static uint32_t add_map(uint32_t type, uint32_t key, uint32_t value, uint32_t entries,
+			uint32_t flags)
 {
 	uint32_t id = shared->maps++;
-	uint64_t size = type == BPF_MAP_TYPE_HASH ?
-				entries * sizeof(struct entry) :
-				(uint64_t)entries * value;
+	uint64_t size = type == BPF_MAP_TYPE_HASH ? entries * sizeof(struct entry)
+						  : (uint64_t)entries * value;
 
 	shared->info[id] = (struct bpf_map_info){
 		.type = type,
@@ -110,13 +109,12 @@ static int map_create(const char *name, const struct bpf_map_info *like)
 
 	if (fails(&err))
 		return err;
-	if (fake.max_maps &&
-	    shared->maps >= FAKE_FIRST_SLAB + fake.max_maps)
+	if (fake.max_maps && shared->maps >= FAKE_FIRST_SLAB + fake.max_maps)
 		return -ENOMEM;
 	if (shared->maps == MAPS)
 		return -ENOMEM;
-	return open_fd(add_map(like->type, like->key_size, like->value_size,
-			       like->max_entries, like->map_flags));
+	return open_fd(add_map(like->type, like->key_size, like->value_size, like->max_entries,
+			       like->map_flags));
 }
 
 static struct entry *find(const void *key)
@@ -168,11 +166,9 @@ static void wait_for_readers(void)
 	if (fake.grace_us)
 		usleep(fake.grace_us);
 	for (unsigned int i = 0; i < FAKE_READERS; i++) {
-		unsigned int seen =
-			__atomic_load_n(&sections[i], __ATOMIC_SEQ_CST);
+		unsigned int seen = __atomic_load_n(&sections[i], __ATOMIC_SEQ_CST);
 
-		while (seen & 1 && __atomic_load_n(&sections[i],
-						   __ATOMIC_SEQ_CST) == seen)
+		while (seen & 1 && __atomic_load_n(&sections[i], __ATOMIC_SEQ_CST) == seen)
 			usleep(20);
 	}
 }
@@ -190,8 +186,7 @@ void fake_read_end(unsigned int reader)
 static int put_listener(const void *key, const void *value)
 {
 	struct entry *e = find(key);
-	unsigned int limit =
-		fake.max_listeners ? fake.max_listeners : KM_MAX_LISTENERS;
+	unsigned int limit = fake.max_listeners ? fake.max_listeners : KM_MAX_LISTENERS;
 
 	if (!e && fake_listeners() >= limit)
 		return -E2BIG;
@@ -257,8 +252,7 @@ static int map_delete(int fd, const void *key)
 	return 0;
 }
 
-static int map_update_batch(int fd, const void *keys, const void *values,
-			    uint32_t *count)
+static int map_update_batch(int fd, const void *keys, const void *values, uint32_t *count)
 {
 	int err;
 
@@ -267,8 +261,7 @@ static int map_update_batch(int fd, const void *keys, const void *values,
 	if (fake.no_batch)
 		return -524; /* the kernel's ENOTSUPP */
 	for (uint32_t i = 0; i < *count; i++) {
-		err = update(fd, (const uint32_t *)keys + i,
-			     (const uint32_t *)values + i);
+		err = update(fd, (const uint32_t *)keys + i, (const uint32_t *)values + i);
 		if (err) {
 			*count = i;
 			return err;
@@ -382,9 +375,8 @@ static int lock_try(int fd)
 	if (fails(&err))
 		return err;
 	CHECK(id_of(fd) == LOCK_ID);
-	if (fake.held || !__atomic_compare_exchange_n(
-				 &shared->lock_owner, &nobody, getpid(), false,
-				 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+	if (fake.held || !__atomic_compare_exchange_n(&shared->lock_owner, &nobody, getpid(), false,
+						      __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 		return -EAGAIN;
 	return 0;
 }
@@ -424,10 +416,10 @@ static const struct {
 	const char *name;
 	uint32_t id;
 } names[] = {
-	{ "Listener", FAKE_LISTENER },	    { "KMESH_LISTENER_ROOT", FAKE_LROOT },
-	{ "Cluster", FAKE_CLUSTER },	    { "RouteConfiguration", FAKE_ROUTE },
-	{ "OUTTER_MAP_ID", FAKE_OUTER },    { "INNER_MAP_ID", FAKE_INNER },
-	{ "KMESH_META", FAKE_META },	    { "KMESH_PORTS", FAKE_PORTS },
+	{ "Listener", FAKE_LISTENER },	 { "KMESH_LISTENER_ROOT", FAKE_LROOT },
+	{ "Cluster", FAKE_CLUSTER },	 { "RouteConfiguration", FAKE_ROUTE },
+	{ "OUTTER_MAP_ID", FAKE_OUTER }, { "INNER_MAP_ID", FAKE_INNER },
+	{ "KMESH_META", FAKE_META },	 { "KMESH_PORTS", FAKE_PORTS },
 };
 
 void fake_env(void)
@@ -453,21 +445,14 @@ void fake_reset(void)
 	memset(&fake, 0, sizeof(fake));
 	memset(fds, 0, sizeof(fds));
 	shared->maps = FAKE_LISTENER;
-	add_map(BPF_MAP_TYPE_HASH, sizeof(struct km_addr), 4, KM_MAX_LISTENERS,
-		BPF_F_NO_PREALLOC);
-	add_map(BPF_MAP_TYPE_ARRAY, 4, sizeof(struct km_root), KM_MAX_LISTENERS,
-		BPF_F_MMAPABLE);
-	add_map(BPF_MAP_TYPE_ARRAY, 4, sizeof(struct km_root), KM_MAX_CLUSTERS,
-		BPF_F_MMAPABLE);
-	add_map(BPF_MAP_TYPE_ARRAY, 4, sizeof(struct km_root), KM_MAX_ROUTES,
-		BPF_F_MMAPABLE);
+	add_map(BPF_MAP_TYPE_HASH, sizeof(struct km_addr), 4, KM_MAX_LISTENERS, BPF_F_NO_PREALLOC);
+	add_map(BPF_MAP_TYPE_ARRAY, 4, sizeof(struct km_root), KM_MAX_LISTENERS, BPF_F_MMAPABLE);
+	add_map(BPF_MAP_TYPE_ARRAY, 4, sizeof(struct km_root), KM_MAX_CLUSTERS, BPF_F_MMAPABLE);
+	add_map(BPF_MAP_TYPE_ARRAY, 4, sizeof(struct km_root), KM_MAX_ROUTES, BPF_F_MMAPABLE);
 	add_map(BPF_MAP_TYPE_ARRAY_OF_MAPS, 4, 4, KM_SLABS, 0);
-	add_map(BPF_MAP_TYPE_ARRAY, 4, KM_SLOT_SIZE, KM_SLAB_SLOTS,
-		BPF_F_MMAPABLE);
-	add_map(BPF_MAP_TYPE_ARRAY, 4, sizeof(struct km_meta), 1,
-		BPF_F_MMAPABLE);
-	add_map(BPF_MAP_TYPE_ARRAY, 4, sizeof(struct km_ports), 1024,
-		BPF_F_MMAPABLE);
+	add_map(BPF_MAP_TYPE_ARRAY, 4, KM_SLOT_SIZE, KM_SLAB_SLOTS, BPF_F_MMAPABLE);
+	add_map(BPF_MAP_TYPE_ARRAY, 4, sizeof(struct km_meta), 1, BPF_F_MMAPABLE);
+	add_map(BPF_MAP_TYPE_ARRAY, 4, sizeof(struct km_ports), 1024, BPF_F_MMAPABLE);
 	kernel = calls;
 	fake_env();
 	deserial_set_lock_timeout(5000);
@@ -500,9 +485,9 @@ struct km_ports *fake_ports(void)
 
 struct km_root *fake_roots(enum km_kind kind)
 {
-	return data_of(kind == KM_LISTENER ? FAKE_LROOT :
-		       kind == KM_CLUSTER  ? FAKE_CLUSTER :
-					     FAKE_ROUTE);
+	return data_of(kind == KM_LISTENER  ? FAKE_LROOT
+		       : kind == KM_CLUSTER ? FAKE_CLUSTER
+					    : FAKE_ROUTE);
 }
 
 uint32_t fake_listener(const struct km_addr *addr)
@@ -525,13 +510,11 @@ unsigned int fake_listeners(void)
 void *fake_node(uint32_t handle)
 {
 	uint32_t slab = handle >> KM_SLAB_SHIFT;
-	uint32_t id = slab < KM_SLABS ? ((uint32_t *)data_of(FAKE_OUTER))[slab] :
-					0;
+	uint32_t id = slab < KM_SLABS ? ((uint32_t *)data_of(FAKE_OUTER))[slab] : 0;
 
 	if (!handle || !id)
 		return NULL;
-	return (uint8_t *)data_of(id) +
-	       (size_t)(handle & (KM_SLAB_SLOTS - 1)) * KM_SLOT_SIZE;
+	return (uint8_t *)data_of(id) + (size_t)(handle & (KM_SLAB_SLOTS - 1)) * KM_SLOT_SIZE;
 }
 
 int fake_process(int (*f)(void *), void *arg)
@@ -548,6 +531,5 @@ int fake_process(int (*f)(void *), void *arg)
 	/* A lock goes with the process that held it. */
 	if (shared->lock_owner == pid)
 		shared->lock_owner = 0;
-	return WIFEXITED(status) ? WEXITSTATUS(status) :
-				   128 + WTERMSIG(status);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }

@@ -33,9 +33,9 @@ struct fake {
 	unsigned int fail_at;
 	int fail_with;
 	unsigned int calls;
-	unsigned int max_maps; /* made at most; 0: any number */
+	unsigned int max_maps;	    /* made at most; 0: any number */
 	unsigned int max_listeners; /* entries of km_listener */
-	bool no_batch; /* the kernel has no batch calls */
+	bool no_batch;		    /* the kernel has no batch calls */
 	unsigned int graces;
 	unsigned int grace_us; /* that one takes */
 	unsigned int open;     /* descriptors */

@@ -33,15 +33,13 @@ enum {
 bool test_check(bool ok, const char *file, int line, const char *text)
 {
 	if (!ok) {
-		fprintf(stderr, "%s:%d: %s (%s)\n", file, line, text,
-			deserial_error());
+		fprintf(stderr, "%s:%d: %s (%s)\n", file, line, text, deserial_error());
 		abort();
 	}
 	return ok;
 }
 
-bool test_int(long long is, long long want, const char *file, int line,
-	      const char *text)
+bool test_int(long long is, long long want, const char *file, int line, const char *text)
 {
 	return test_check(is == want, file, line, text);
 }
@@ -73,8 +71,7 @@ static int next_op(struct input *in, struct deserial_op *op)
 	op->descriptor = kinds[flags & KIND];
 	op->op = flags & DELETE ? DESERIAL_DELETE : DESERIAL_UPDATE;
 	if (flags & VALUE)
-		op->value = protobuf_c_message_unpack(
-			op->descriptor, NULL, op->wire_len, op->wire);
+		op->value = protobuf_c_message_unpack(op->descriptor, NULL, op->wire_len, op->wire);
 	return flags;
 }
 
@@ -104,13 +101,11 @@ static void damage(const uint8_t *bytes, size_t n)
 
 	CHECK_INT(deserial_uninit(true), 0);
 	for (size_t i = 0; i + 2 < n && i < 30; i += 3)
-		slab[(bytes[i] | bytes[i + 1] << 8) % (512 * KM_SLOT_SIZE)] ^=
-			bytes[i + 2];
+		slab[(bytes[i] | bytes[i + 1] << 8) % (512 * KM_SLOT_SIZE)] ^= bytes[i + 2];
 	if (!deserial_init())
 		CHECK_INT(deserial_uninit(true), 0);
 	for (size_t i = 0; i + 2 < n && i < 30; i += 3)
-		slab[(bytes[i] | bytes[i + 1] << 8) % (512 * KM_SLOT_SIZE)] ^=
-			bytes[i + 2];
+		slab[(bytes[i] | bytes[i + 1] << 8) % (512 * KM_SLOT_SIZE)] ^= bytes[i + 2];
 	CHECK_INT(deserial_init(), 0);
 }
 

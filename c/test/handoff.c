@@ -66,14 +66,11 @@ struct endpoint {
 static int set_cluster(char *name, char **addresses, int n, int first, int step)
 {
 	Cluster__Cluster cluster = CLUSTER__CLUSTER__INIT;
-	Endpoint__ClusterLoadAssignment assignment =
-		ENDPOINT__CLUSTER_LOAD_ASSIGNMENT__INIT;
-	Endpoint__LocalityLbEndpoints locality =
-		ENDPOINT__LOCALITY_LB_ENDPOINTS__INIT;
+	Endpoint__ClusterLoadAssignment assignment = ENDPOINT__CLUSTER_LOAD_ASSIGNMENT__INIT;
+	Endpoint__LocalityLbEndpoints locality = ENDPOINT__LOCALITY_LB_ENDPOINTS__INIT;
 	Endpoint__LocalityLbEndpoints *localities = &locality;
 	struct endpoint *endpoints = calloc((size_t)n + 1, sizeof(*endpoints));
-	Endpoint__Endpoint **pointers =
-		calloc((size_t)n + 1, sizeof(Endpoint__Endpoint *));
+	Endpoint__Endpoint **pointers = calloc((size_t)n + 1, sizeof(Endpoint__Endpoint *));
 	int rc = 1;
 
 	if (!endpoints || !pointers)
@@ -83,8 +80,7 @@ static int set_cluster(char *name, char **addresses, int n, int first, int step)
 
 		endpoint__endpoint__init(&e->message);
 		if (!parse(addresses[i], &e->address, e->ip)) {
-			fprintf(stderr, "handoff: \"%s\" is no address\n",
-				addresses[i]);
+			fprintf(stderr, "handoff: \"%s\" is no address\n", addresses[i]);
 			rc = 2;
 			goto out;
 		}
@@ -108,8 +104,7 @@ static int push(char *name, int count, char **addresses, int n)
 	int rc = 0;
 
 	for (int i = 0; i < count && !rc; i++)
-		rc = set_cluster(name, addresses, n, n > 1 ? i % 2 : 0,
-				 n > 1 ? 2 : 1);
+		rc = set_cluster(name, addresses, n, n > 1 ? i % 2 : 0, n > 1 ? 2 : 1);
 	return rc;
 }
 
@@ -128,8 +123,7 @@ static void print_address(const Core__SocketAddress *a)
 
 static int get_cluster(const char *name)
 {
-	Cluster__Cluster *cluster =
-		deserial_lookup_elem(name, &cluster__cluster__descriptor);
+	Cluster__Cluster *cluster = deserial_lookup_elem(name, &cluster__cluster__descriptor);
 	const Endpoint__ClusterLoadAssignment *a;
 
 	if (!cluster)
@@ -137,8 +131,7 @@ static int get_cluster(const char *name)
 	a = cluster->load_assignment;
 	for (size_t i = 0; a && i < a->n_endpoints; i++) {
 		for (size_t j = 0; j < a->endpoints[i]->n_lb_endpoints; j++)
-			print_address(
-				a->endpoints[i]->lb_endpoints[j]->address);
+			print_address(a->endpoints[i]->lb_endpoints[j]->address);
 	}
 	deserial_free_elem(cluster);
 	return 0;
@@ -153,17 +146,14 @@ static int list(void)
 	};
 
 	for (size_t i = 0; i < 3; i++) {
-		struct element_list_node *head =
-			deserial_lookup_all_elems(kinds[i]);
+		struct element_list_node *head = deserial_lookup_all_elems(kinds[i]);
 
 		if (!head && errno)
 			return fail("list");
 		for (struct element_list_node *n = head; n; n = n->next) {
-			const char *name = i == 0 ?
-				((Cluster__Cluster *)n->elem)->name :
-				i == 1 ?
-				((Listener__Listener *)n->elem)->name :
-				((Route__RouteConfiguration *)n->elem)->name;
+			const char *name = i == 0   ? ((Cluster__Cluster *)n->elem)->name
+					   : i == 1 ? ((Listener__Listener *)n->elem)->name
+						    : ((Route__RouteConfiguration *)n->elem)->name;
 
 			printf("%s %s\n", kinds[i]->short_name, name);
 		}
@@ -181,10 +171,9 @@ static int run(int argc, char **argv)
 	if (argc == 3 && !strcmp(argv[1], "get-cluster"))
 		return get_cluster(argv[2]);
 	if (argc == 3 && !strcmp(argv[1], "delete-cluster"))
-		return deserial_delete_elem(argv[2],
-					    &cluster__cluster__descriptor) ?
-			       fail("delete-cluster") :
-			       0;
+		return deserial_delete_elem(argv[2], &cluster__cluster__descriptor)
+			       ? fail("delete-cluster")
+			       : 0;
 	if (argc == 2 && !strcmp(argv[1], "list"))
 		return list();
 	fprintf(stderr,

@@ -8,16 +8,14 @@
 #include "fake.h"
 #include "test.h"
 
-extern const struct test slab_tests[], wire_tests[], env_tests[], cluster_tests[],
-	listener_tests[], route_tests[], batch_tests[], limit_tests[],
-	fault_tests[], crash_tests[], rebuild_tests[], process_tests[],
-	random_tests[], thread_tests[];
+extern const struct test slab_tests[], wire_tests[], env_tests[], cluster_tests[], listener_tests[],
+	route_tests[], batch_tests[], limit_tests[], fault_tests[], crash_tests[], rebuild_tests[],
+	process_tests[], random_tests[], thread_tests[];
 
 static const struct test *const tables[] = {
-	slab_tests,    wire_tests,  env_tests,	 cluster_tests,
-	listener_tests, route_tests, batch_tests, limit_tests,
-	fault_tests,   crash_tests, rebuild_tests, process_tests,
-	random_tests,  thread_tests,
+	slab_tests,    wire_tests,    env_tests,    cluster_tests, listener_tests,
+	route_tests,   batch_tests,   limit_tests,  fault_tests,   crash_tests,
+	rebuild_tests, process_tests, random_tests, thread_tests,
 };
 
 static unsigned int failures;
@@ -62,23 +60,20 @@ bool test_check(bool ok, const char *file, int line, const char *text)
 	return ok;
 }
 
-bool test_int(long long is, long long want, const char *file, int line,
-	      const char *text)
+bool test_int(long long is, long long want, const char *file, int line, const char *text)
 {
 	if (is != want && __atomic_fetch_add(&failures, 1, __ATOMIC_RELAXED) < 10)
-		printf("  %s:%d: %s is %lld, not %lld (%s)\n", file, line, text,
-		       is, want, deserial_error());
+		printf("  %s:%d: %s is %lld, not %lld (%s)\n", file, line, text, is, want,
+		       deserial_error());
 	return is == want;
 }
 
-bool test_text(const char *is, const char *want, const char *file, int line,
-	       const char *text)
+bool test_text(const char *is, const char *want, const char *file, int line, const char *text)
 {
 	bool ok = !strcmp(is, want);
 
 	if (!ok && __atomic_fetch_add(&failures, 1, __ATOMIC_RELAXED) < 10)
-		printf("  %s:%d: %s is\n    \"%s\", not\n    \"%s\"\n", file,
-		       line, text, is, want);
+		printf("  %s:%d: %s is\n    \"%s\", not\n    \"%s\"\n", file, line, text, is, want);
 	return ok;
 }
 
@@ -87,8 +82,8 @@ bool test_error(const char *words, const char *file, int line)
 	bool ok = strstr(deserial_error(), words);
 
 	if (!ok && __atomic_fetch_add(&failures, 1, __ATOMIC_RELAXED) < 10)
-		printf("  %s:%d: the error is \"%s\", without \"%s\"\n", file,
-		       line, deserial_error(), words);
+		printf("  %s:%d: the error is \"%s\", without \"%s\"\n", file, line,
+		       deserial_error(), words);
 	return ok;
 }
 

@@ -40,28 +40,26 @@ void *make_grow(void *array, size_t *n, size_t size)
 }
 
 /* A new message at the end of a repeated field. */
-#define ADD(owner, field, type, init)                                     \
-	({                                                                \
-		type *added = test_alloc(sizeof(*added));                 \
-		init(added);                                              \
-		(owner)->field = make_grow((owner)->field,                \
-					   &(owner)->n_##field,           \
-					   sizeof(*(owner)->field));      \
-		(owner)->field[(owner)->n_##field - 1] = added;           \
-		added;                                                    \
+#define ADD(owner, field, type, init)                                                              \
+	({                                                                                         \
+		type *added = test_alloc(sizeof(*added));                                          \
+		init(added);                                                                       \
+		(owner)->field =                                                                   \
+			make_grow((owner)->field, &(owner)->n_##field, sizeof(*(owner)->field));   \
+		(owner)->field[(owner)->n_##field - 1] = added;                                    \
+		added;                                                                             \
 	})
 
-#define NEW(type, init)                                   \
-	({                                                \
-		type *made = test_alloc(sizeof(*made));   \
-		init(made);                               \
-		made;                                     \
+#define NEW(type, init)                                                                            \
+	({                                                                                         \
+		type *made = test_alloc(sizeof(*made));                                            \
+		init(made);                                                                        \
+		made;                                                                              \
 	})
 
 Core__SocketAddress *make_address(const char *text)
 {
-	Core__SocketAddress *a =
-		NEW(Core__SocketAddress, core__socket_address__init);
+	Core__SocketAddress *a = NEW(Core__SocketAddress, core__socket_address__init);
 	const char *colon = strrchr(text, ':');
 	char host[64] = "";
 
@@ -85,18 +83,16 @@ Cluster__Cluster *make_cluster(const char *name)
 	Cluster__Cluster *c = NEW(Cluster__Cluster, cluster__cluster__init);
 
 	c->name = make_text("%s", name);
-	c->load_assignment = NEW(Endpoint__ClusterLoadAssignment,
-				 endpoint__cluster_load_assignment__init);
+	c->load_assignment =
+		NEW(Endpoint__ClusterLoadAssignment, endpoint__cluster_load_assignment__init);
 	return c;
 }
 
-Endpoint__LocalityLbEndpoints *make_locality(Cluster__Cluster *c,
-					     unsigned int weight,
+Endpoint__LocalityLbEndpoints *make_locality(Cluster__Cluster *c, unsigned int weight,
 					     unsigned int priority)
 {
 	Endpoint__LocalityLbEndpoints *l =
-		ADD(c->load_assignment, endpoints,
-		    Endpoint__LocalityLbEndpoints,
+		ADD(c->load_assignment, endpoints, Endpoint__LocalityLbEndpoints,
 		    endpoint__locality_lb_endpoints__init);
 
 	l->load_balancing_weight = weight;
@@ -104,11 +100,10 @@ Endpoint__LocalityLbEndpoints *make_locality(Cluster__Cluster *c,
 	return l;
 }
 
-Endpoint__Endpoint *make_endpoint(Endpoint__LocalityLbEndpoints *l,
-				  const char *address, unsigned int weight)
+Endpoint__Endpoint *make_endpoint(Endpoint__LocalityLbEndpoints *l, const char *address,
+				  unsigned int weight)
 {
-	Endpoint__Endpoint *e = ADD(l, lb_endpoints, Endpoint__Endpoint,
-				    endpoint__endpoint__init);
+	Endpoint__Endpoint *e = ADD(l, lb_endpoints, Endpoint__Endpoint, endpoint__endpoint__init);
 
 	e->address = make_address(address);
 	e->load_balancing_weight = weight;
@@ -120,8 +115,7 @@ static void each(const char *words, void (*f)(void *, char *), void *arg)
 {
 	char *copy = make_text("%s", words), *at;
 
-	for (char *word = strtok_r(copy, " ", &at); word;
-	     word = strtok_r(NULL, " ", &at))
+	for (char *word = strtok_r(copy, " ", &at); word; word = strtok_r(NULL, " ", &at))
 		f(arg, word);
 }
 
@@ -144,8 +138,8 @@ Cluster__Cluster *make_many(const char *name, unsigned int n, unsigned int port)
 	Endpoint__LocalityLbEndpoints *l = make_locality(c, 0, 0);
 
 	for (unsigned int i = 0; i < n; i++) {
-		Endpoint__Endpoint *e = ADD(l, lb_endpoints, Endpoint__Endpoint,
-					    endpoint__endpoint__init);
+		Endpoint__Endpoint *e =
+			ADD(l, lb_endpoints, Endpoint__Endpoint, endpoint__endpoint__init);
 
 		e->address = NEW(Core__SocketAddress, core__socket_address__init);
 		e->address->ipv4 = htonl(0x0a000000 + i);
@@ -156,8 +150,7 @@ Cluster__Cluster *make_many(const char *name, unsigned int n, unsigned int port)
 
 Listener__Listener *make_listener(const char *address)
 {
-	Listener__Listener *l =
-		NEW(Listener__Listener, listener__listener__init);
+	Listener__Listener *l = NEW(Listener__Listener, listener__listener__init);
 
 	l->address = make_address(address);
 	return l;
@@ -165,14 +158,12 @@ Listener__Listener *make_listener(const char *address)
 
 Listener__FilterChain *make_chain(Listener__Listener *l)
 {
-	return ADD(l, filter_chains, Listener__FilterChain,
-		   listener__filter_chain__init);
+	return ADD(l, filter_chains, Listener__FilterChain, listener__filter_chain__init);
 }
 
 Listener__FilterChain *make_default(Listener__Listener *l)
 {
-	l->default_filter_chain =
-		NEW(Listener__FilterChain, listener__filter_chain__init);
+	l->default_filter_chain = NEW(Listener__FilterChain, listener__filter_chain__init);
 	return l->default_filter_chain;
 }
 
@@ -180,16 +171,14 @@ Listener__FilterChainMatch *make_match(Listener__FilterChain *chain)
 {
 	if (!chain->filter_chain_match)
 		chain->filter_chain_match =
-			NEW(Listener__FilterChainMatch,
-			    listener__filter_chain_match__init);
+			NEW(Listener__FilterChainMatch, listener__filter_chain_match__init);
 	return chain->filter_chain_match;
 }
 
 void make_prefix(Listener__FilterChain *chain, const char *prefix)
 {
 	Listener__FilterChainMatch *m = make_match(chain);
-	Core__CidrRange *range = ADD(m, prefix_ranges, Core__CidrRange,
-				     core__cidr_range__init);
+	Core__CidrRange *range = ADD(m, prefix_ranges, Core__CidrRange, core__cidr_range__init);
 	char *text = make_text("%s", prefix);
 	char *slash = strchr(text, '/');
 
@@ -200,8 +189,7 @@ void make_prefix(Listener__FilterChain *chain, const char *prefix)
 
 static Filter__TcpProxy *add_tcp(Listener__FilterChain *chain)
 {
-	Listener__Filter *f = ADD(chain, filters, Listener__Filter,
-				  listener__filter__init);
+	Listener__Filter *f = ADD(chain, filters, Listener__Filter, listener__filter__init);
 
 	f->config_type_case = LISTENER__FILTER__CONFIG_TYPE_TCP_PROXY;
 	f->tcp_proxy = NEW(Filter__TcpProxy, filter__tcp_proxy__init);
@@ -212,8 +200,7 @@ void make_tcp(Listener__FilterChain *chain, const char *cluster)
 {
 	Filter__TcpProxy *tcp = add_tcp(chain);
 
-	tcp->cluster_specifier_case =
-		FILTER__TCP_PROXY__CLUSTER_SPECIFIER_CLUSTER;
+	tcp->cluster_specifier_case = FILTER__TCP_PROXY__CLUSTER_SPECIFIER_CLUSTER;
 	tcp->cluster = make_text("%s", cluster);
 }
 
@@ -234,23 +221,19 @@ void make_tcp_weighted(Listener__FilterChain *chain, const char *clusters)
 {
 	Filter__TcpProxy *tcp = add_tcp(chain);
 
-	tcp->cluster_specifier_case =
-		FILTER__TCP_PROXY__CLUSTER_SPECIFIER_WEIGHTED_CLUSTERS;
+	tcp->cluster_specifier_case = FILTER__TCP_PROXY__CLUSTER_SPECIFIER_WEIGHTED_CLUSTERS;
 	tcp->weighted_clusters =
-		NEW(Filter__TcpProxy__WeightedCluster,
-		    filter__tcp_proxy__weighted_cluster__init);
+		NEW(Filter__TcpProxy__WeightedCluster, filter__tcp_proxy__weighted_cluster__init);
 	each(clusters, add_tcp_weight, tcp->weighted_clusters);
 }
 
 static Filter__HttpConnectionManager *add_http(Listener__FilterChain *chain)
 {
-	Listener__Filter *f = ADD(chain, filters, Listener__Filter,
-				  listener__filter__init);
+	Listener__Filter *f = ADD(chain, filters, Listener__Filter, listener__filter__init);
 
-	f->config_type_case =
-		LISTENER__FILTER__CONFIG_TYPE_HTTP_CONNECTION_MANAGER;
-	f->http_connection_manager = NEW(Filter__HttpConnectionManager,
-					 filter__http_connection_manager__init);
+	f->config_type_case = LISTENER__FILTER__CONFIG_TYPE_HTTP_CONNECTION_MANAGER;
+	f->http_connection_manager =
+		NEW(Filter__HttpConnectionManager, filter__http_connection_manager__init);
 	return f->http_connection_manager;
 }
 
@@ -267,8 +250,7 @@ void make_inline(Listener__FilterChain *chain, Route__RouteConfiguration *rc)
 {
 	Filter__HttpConnectionManager *http = add_http(chain);
 
-	http->route_specifier_case =
-		FILTER__HTTP_CONNECTION_MANAGER__ROUTE_SPECIFIER_ROUTE_CONFIG;
+	http->route_specifier_case = FILTER__HTTP_CONNECTION_MANAGER__ROUTE_SPECIFIER_ROUTE_CONFIG;
 	http->route_config = rc;
 }
 
@@ -282,8 +264,8 @@ Listener__Listener *make_tcp_listener(const char *address, const char *cluster)
 
 Route__RouteConfiguration *make_route_config(const char *name)
 {
-	Route__RouteConfiguration *rc = NEW(Route__RouteConfiguration,
-					    route__route_configuration__init);
+	Route__RouteConfiguration *rc =
+		NEW(Route__RouteConfiguration, route__route_configuration__init);
 
 	rc->name = make_text("%s", name);
 	return rc;
@@ -297,11 +279,10 @@ static void add_domain(void *host, char *domain)
 	h->domains[h->n_domains - 1] = domain;
 }
 
-Route__VirtualHost *make_host(Route__RouteConfiguration *rc,
-			      const char *domains)
+Route__VirtualHost *make_host(Route__RouteConfiguration *rc, const char *domains)
 {
-	Route__VirtualHost *h = ADD(rc, virtual_hosts, Route__VirtualHost,
-				    route__virtual_host__init);
+	Route__VirtualHost *h =
+		ADD(rc, virtual_hosts, Route__VirtualHost, route__virtual_host__init);
 
 	each(domains, add_domain, h);
 	return h;
@@ -310,8 +291,8 @@ Route__VirtualHost *make_host(Route__RouteConfiguration *rc,
 static void add_weight(void *weighted, char *word)
 {
 	Route__WeightedCluster *w = weighted;
-	Route__ClusterWeight *cw = ADD(w, clusters, Route__ClusterWeight,
-				       route__cluster_weight__init);
+	Route__ClusterWeight *cw =
+		ADD(w, clusters, Route__ClusterWeight, route__cluster_weight__init);
 	char *equals = strchr(word, '=');
 
 	*equals = 0;
@@ -319,8 +300,7 @@ static void add_weight(void *weighted, char *word)
 	cw->weight = (uint32_t)strtoul(equals + 1, NULL, 10);
 }
 
-Route__Route *make_route(Route__VirtualHost *host, const char *prefix,
-			 const char *clusters)
+Route__Route *make_route(Route__VirtualHost *host, const char *prefix, const char *clusters)
 {
 	Route__Route *r = ADD(host, routes, Route__Route, route__route__init);
 	Route__RouteAction *action;
@@ -332,15 +312,12 @@ Route__Route *make_route(Route__VirtualHost *host, const char *prefix,
 	action = NEW(Route__RouteAction, route__route_action__init);
 	r->route = action;
 	if (!strchr(clusters, '=')) {
-		action->cluster_specifier_case =
-			ROUTE__ROUTE_ACTION__CLUSTER_SPECIFIER_CLUSTER;
+		action->cluster_specifier_case = ROUTE__ROUTE_ACTION__CLUSTER_SPECIFIER_CLUSTER;
 		action->cluster = make_text("%s", clusters);
 		return r;
 	}
-	action->cluster_specifier_case =
-		ROUTE__ROUTE_ACTION__CLUSTER_SPECIFIER_WEIGHTED_CLUSTERS;
-	action->weighted_clusters =
-		NEW(Route__WeightedCluster, route__weighted_cluster__init);
+	action->cluster_specifier_case = ROUTE__ROUTE_ACTION__CLUSTER_SPECIFIER_WEIGHTED_CLUSTERS;
+	action->weighted_clusters = NEW(Route__WeightedCluster, route__weighted_cluster__init);
 	each(clusters, add_weight, action->weighted_clusters);
 	return r;
 }
@@ -366,12 +343,10 @@ int delete_cluster(const char *name)
 
 int delete_route(const char *name)
 {
-	return deserial_delete_elem(name,
-				    &route__route_configuration__descriptor);
+	return deserial_delete_elem(name, &route__route_configuration__descriptor);
 }
 
 int delete_listener(const char *address)
 {
-	return deserial_delete_elem(make_address(address),
-				    &listener__listener__descriptor);
+	return deserial_delete_elem(make_address(address), &listener__listener__descriptor);
 }

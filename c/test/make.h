@@ -12,11 +12,10 @@
 Core__SocketAddress *make_address(const char *text);
 
 Cluster__Cluster *make_cluster(const char *name);
-Endpoint__LocalityLbEndpoints *make_locality(Cluster__Cluster *c,
-					     unsigned int weight,
+Endpoint__LocalityLbEndpoints *make_locality(Cluster__Cluster *c, unsigned int weight,
 					     unsigned int priority);
-Endpoint__Endpoint *make_endpoint(Endpoint__LocalityLbEndpoints *l,
-				  const char *address, unsigned int weight);
+Endpoint__Endpoint *make_endpoint(Endpoint__LocalityLbEndpoints *l, const char *address,
+				  unsigned int weight);
 /* A cluster of one locality, addresses separated by blanks. */
 Cluster__Cluster *make_simple(const char *name, const char *addresses);
 /* The same with n endpoints, 10.0.0.0 and on, of one port. */
@@ -38,11 +37,9 @@ Listener__Listener *make_tcp_listener(const char *address, const char *cluster);
 
 Route__RouteConfiguration *make_route_config(const char *name);
 /* Domains separated by blanks. */
-Route__VirtualHost *make_host(Route__RouteConfiguration *rc,
-			      const char *domains);
+Route__VirtualHost *make_host(Route__RouteConfiguration *rc, const char *domains);
 /* "c" or "a=3 b=1"; NULL: no action. */
-Route__Route *make_route(Route__VirtualHost *host, const char *prefix,
-			 const char *clusters);
+Route__Route *make_route(Route__VirtualHost *host, const char *prefix, const char *clusters);
 
 /* Adds one to an array that grows. */
 void *make_grow(void *array, size_t *n, size_t size);
@@ -50,8 +47,8 @@ char *make_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 int put(const void *message);
 int put_all(size_t n, const void *const *messages);
-#define PUT(...)                                                         \
-	put_all(sizeof((const void *[]){ __VA_ARGS__ }) / sizeof(void *), \
+#define PUT(...)                                                                                   \
+	put_all(sizeof((const void *[]){ __VA_ARGS__ }) / sizeof(void *),                          \
 		(const void *[]){ __VA_ARGS__ })
 int delete_cluster(const char *name);
 int delete_route(const char *name);

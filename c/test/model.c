@@ -39,9 +39,8 @@ static void key_of(const ProtobufCMessage *m, char *key, size_t size)
 
 	if (m->descriptor != kinds[1]) {
 		snprintf(key, size, "%s",
-			 m->descriptor == kinds[0] ?
-				 ((const Cluster__Cluster *)m)->name :
-				 ((const Route__RouteConfiguration *)m)->name);
+			 m->descriptor == kinds[0] ? ((const Cluster__Cluster *)m)->name
+						   : ((const Route__RouteConfiguration *)m)->name);
 		return;
 	}
 	a = ((const Listener__Listener *)m)->address;
@@ -57,8 +56,7 @@ static void key_of(const ProtobufCMessage *m, char *key, size_t size)
 static struct entry *find(const ProtobufCMessage *m, const char *key)
 {
 	for (size_t i = 0; i < used; i++) {
-		if (entries[i].descriptor == m->descriptor &&
-		    !strcmp(entries[i].key, key))
+		if (entries[i].descriptor == m->descriptor && !strcmp(entries[i].key, key))
 			return &entries[i];
 	}
 	return NULL;
@@ -76,8 +74,7 @@ static void forget(struct entry *e)
 	*e = entries[--used];
 }
 
-static void keep(const ProtobufCMessage *m, const char *key,
-		 const struct deserial_op *op)
+static void keep(const ProtobufCMessage *m, const char *key, const struct deserial_op *op)
 {
 	struct entry *e = find(m, key);
 
@@ -90,8 +87,7 @@ static void keep(const ProtobufCMessage *m, const char *key,
 		snprintf(e->key, sizeof(e->key), "%s", key);
 	}
 	free(e->wire);
-	e->len = op->value ? protobuf_c_message_get_packed_size(m) :
-			     op->wire_len;
+	e->len = op->value ? protobuf_c_message_get_packed_size(m) : op->wire_len;
 	e->wire = malloc(e->len + 1);
 	if (!e->wire)
 		abort();
@@ -108,8 +104,7 @@ static void apply(const struct deserial_op *op)
 	char key[KM_MODEL_KEY];
 
 	if (!m)
-		m = own = protobuf_c_message_unpack(op->descriptor, NULL,
-						    op->wire_len, op->wire);
+		m = own = protobuf_c_message_unpack(op->descriptor, NULL, op->wire_len, op->wire);
 	if (!CHECK(m))
 		return;
 	key_of(m, key, sizeof(key));
@@ -133,15 +128,13 @@ static bool has(const Cluster__Cluster *c, const struct deserial_endpoint *e)
 
 	for (size_t i = 0; a && i < a->n_endpoints; i++) {
 		for (size_t j = 0; j < a->endpoints[i]->n_lb_endpoints; j++) {
-			const Endpoint__Endpoint *is =
-				a->endpoints[i]->lb_endpoints[j];
+			const Endpoint__Endpoint *is = a->endpoints[i]->lb_endpoints[j];
 			const Core__SocketAddress *s = is->address;
 
-			if (is->unhealthy || !s ||
-			    ntohs((uint16_t)s->port) != e->port)
+			if (is->unhealthy || !s || ntohs((uint16_t)s->port) != e->port)
 				continue;
-			if (s->ipv6.len ? !memcmp(s->ipv6.data, e->ip, 16) :
-					  !memcmp(&s->ipv4, e->ip + 12, 4))
+			if (s->ipv6.len ? !memcmp(s->ipv6.data, e->ip, 16)
+					: !memcmp(&s->ipv4, e->ip + 12, 4))
 				return true;
 		}
 	}
@@ -159,8 +152,7 @@ static void check_endpoints(const Cluster__Cluster *c)
 	for (size_t i = 0; i < n; i++) {
 		CHECK(has(c, &e[i]));
 		sum += e[i].weight;
-		if (i + 1 < n && e[i + 1].group == e[i].group &&
-		    e[i + 1].family == e[i].family)
+		if (i + 1 < n && e[i + 1].group == e[i].group && e[i + 1].family == e[i].family)
 			continue;
 		CHECK_INT(sum, e[i].total);
 		sum = 0;
@@ -188,8 +180,7 @@ void model_check(void)
 		uint8_t *buf, *at;
 		size_t left;
 
-		if (!CHECK_INT(deserial_lookup_all_wire(kinds[k], &buf, &left),
-			       0))
+		if (!CHECK_INT(deserial_lookup_all_wire(kinds[k], &buf, &left), 0))
 			return;
 		for (at = buf; left; found++) {
 			ProtobufCMessage *m;

@@ -109,8 +109,7 @@ static struct km_target search(uint32_t handle, const struct destination *d)
 	return slot[low % 2].target;
 }
 
-static const struct km_listener *listener_at(const struct destination *d,
-					     uint64_t generation)
+static const struct km_listener *listener_at(const struct destination *d, uint64_t generation)
 {
 	const struct km_ports *ports = &fake_ports()[d->port >> 6];
 	struct km_addr key = d->addr;
@@ -122,8 +121,7 @@ static const struct km_listener *listener_at(const struct destination *d,
 
 		if (wildcard) {
 			key.ip[3] = 0;
-			if (key.ip[0] || key.ip[1] ||
-			    key.ip[2] != htonl(0xffff))
+			if (key.ip[0] || key.ip[1] || key.ip[2] != htonl(0xffff))
 				memset(key.ip, 0, sizeof(key.ip));
 		}
 		root = bits >> (d->port & 63) & 1 ? fake_listener(&key) : 0;
@@ -138,8 +136,7 @@ static const struct km_listener *listener_at(const struct destination *d,
 }
 
 /* Follows ranges and routes to where it ends. */
-static struct km_target follow(struct km_target t, const struct destination *d,
-			       uint64_t generation)
+static struct km_target follow(struct km_target t, const struct destination *d, uint64_t generation)
 {
 	static const struct km_target pass;
 
@@ -188,8 +185,7 @@ char *where(const char *address)
 	for (uint32_t i = 0; i < pick->n; i++) {
 		const struct km_entry *e = entry(t.arg, i);
 
-		text = make_text("%s%s%s=%u", text, i ? " " : "",
-				 name_of(e->arg), e->cum - cum);
+		text = make_text("%s%s%s=%u", text, i ? " " : "", name_of(e->arg), e->cum - cum);
 		cum = e->cum;
 	}
 	CHECK_INT(cum, pick->total);
@@ -203,8 +199,7 @@ uint32_t cluster_root(const char *name)
 	for (uint32_t i = 1; i < KM_MAX_CLUSTERS; i++) {
 		const struct km_name *has = fake_node(roots[i].name);
 
-		if (has && has->len == strlen(name) &&
-		    !memcmp(has->data, name, has->len))
+		if (has && has->len == strlen(name) && !memcmp(has->data, name, has->len))
 			return i;
 	}
 	return 0;
@@ -246,15 +241,13 @@ char *endpoints(const char *name)
 		uint32_t cum = 0;
 
 		if (g)
-			text = make_text("%s%s", text,
-					 g == c->n4 ? " || " : " | ");
+			text = make_text("%s%s", text, g == c->n4 ? " || " : " | ");
 		CHECK(pick->n == 1 || pick->counter);
 		for (uint32_t i = 0; i < pick->n; i++) {
 			const struct km_entry *e = entry(handle, i);
 
 			text = make_text("%s%s%s=%u", text, i ? " " : "",
-					 endpoint_text(fake_node(e->arg)),
-					 e->cum - cum);
+					 endpoint_text(fake_node(e->arg)), e->cum - cum);
 			cum = e->cum;
 		}
 		CHECK_INT(cum, pick->total);
@@ -272,8 +265,7 @@ char *turns(const char *name)
 
 	CHECK(c->n4 || c->n6);
 	for (uint32_t count = 0; count < pick->total; count++) {
-		uint32_t p = (uint32_t)((uint64_t)count * pick->step %
-					pick->total);
+		uint32_t p = (uint32_t)((uint64_t)count * pick->step % pick->total);
 		uint32_t i = 0;
 
 		while (entry(handle, i)->cum <= p)
@@ -335,7 +327,5 @@ int port_behind(const Core__SocketAddress *address, uint64_t generation)
 
 	parse(address, &d);
 	l = listener_at(&d, generation);
-	return l && l->target.kind == KM_T_CLUSTER ?
-		       port_at(l->target.arg, generation) :
-		       0;
+	return l && l->target.kind == KM_T_CLUSTER ? port_at(l->target.arg, generation) : 0;
 }

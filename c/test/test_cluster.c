@@ -30,8 +30,9 @@ static void families_and_priorities_are_groups(void)
 	make_endpoint(first, "[::ffff:10.0.0.2]:80", 0);
 	CHECK_INT(deserial_init(), 0);
 	CHECK_INT(put(c), 0);
-	CHECK_TEXT(endpoints("a"),
-		   "10.0.0.1:80=1 10.0.0.2:80=1 | 10.0.0.9:80=1 || [2001:db8::1]:80=1 | [2001:db8::9]:80=1");
+	CHECK_TEXT(
+		endpoints("a"),
+		"10.0.0.1:80=1 10.0.0.2:80=1 | 10.0.0.9:80=1 || [2001:db8::1]:80=1 | [2001:db8::9]:80=1");
 }
 
 static void weights_are_exact(void)
@@ -64,8 +65,7 @@ static void localities_share_by_their_weights(void)
 	CHECK_INT(deserial_init(), 0);
 	CHECK_INT(put(c), 0);
 	/* 3/4 in halves, 1/4 in thirds, nothing without a weight. */
-	CHECK_TEXT(endpoints("a"),
-		   "10.0.0.1:80=9 10.0.0.2:80=9 10.0.1.1:80=4 10.0.1.2:80=2");
+	CHECK_TEXT(endpoints("a"), "10.0.0.1:80=9 10.0.0.2:80=9 10.0.1.1:80=4 10.0.1.2:80=2");
 }
 
 static void without_locality_weights_endpoints_count(void)
@@ -78,8 +78,7 @@ static void without_locality_weights_endpoints_count(void)
 	make_endpoint(make_locality(c, 5, 1), "10.0.0.3:80", 0);
 	CHECK_INT(deserial_init(), 0);
 	CHECK_INT(put(c), 0);
-	CHECK_TEXT(endpoints("a"),
-		   "10.0.0.1:80=3 10.0.0.2:80=1 | 10.0.0.3:80=1");
+	CHECK_TEXT(endpoints("a"), "10.0.0.1:80=3 10.0.0.2:80=1 | 10.0.0.3:80=1");
 }
 
 static void a_priority_without_shares_is_no_group(void)
@@ -105,8 +104,7 @@ static void an_address_twice_adds_up(void)
 	make_endpoint(make_locality(c, 0, 1), "10.0.0.1:80", 0);
 	CHECK_INT(deserial_init(), 0);
 	CHECK_INT(put(c), 0);
-	CHECK_TEXT(endpoints("a"),
-		   "10.0.0.1:80=5 10.0.0.2:80=1 | 10.0.0.1:80=1");
+	CHECK_TEXT(endpoints("a"), "10.0.0.1:80=5 10.0.0.2:80=1 | 10.0.0.1:80=1");
 	/* One node for both groups; it goes when the cluster goes. */
 	CHECK_INT(delete_cluster("a"), 0);
 	CHECK_INT(put(c), 0);
@@ -132,8 +130,7 @@ static void large_weights_keep_their_proportion(void)
 	if (CHECK_INT(n, 3)) {
 		CHECK(e[0].total < 1u << 31);
 		/* Half each within a millionth, and nobody gets nothing. */
-		CHECK(llabs(2ll * e[0].weight - e[0].total) <
-		      e[0].total / 1000000);
+		CHECK(llabs(2ll * e[0].weight - e[0].total) < e[0].total / 1000000);
 		CHECK(e[1].weight >= 1);
 	}
 	free(e);
@@ -145,8 +142,7 @@ static void unhealthy_and_unresolved_take_nothing(void)
 	Endpoint__LocalityLbEndpoints *l = make_locality(c, 0, 0);
 
 	make_endpoint(l, "10.0.0.1:80", 0)->unhealthy = true;
-	make_endpoint(l, "10.0.0.2:80", 0)->address->protocol =
-		CORE__SOCKET_ADDRESS__PROTOCOL__UDP;
+	make_endpoint(l, "10.0.0.2:80", 0)->address->protocol = CORE__SOCKET_ADDRESS__PROTOCOL__UDP;
 	make_endpoint(l, "10.0.0.3:80", 0)->unresolved = make_text("db.local");
 	make_endpoint(make_locality(c, 0, 1), "10.0.0.4:80", 0);
 	CHECK_INT(deserial_init(), 0);
@@ -191,12 +187,11 @@ static void counts_outlive_a_push(void)
 	e->fails = 4;
 	counted->ok = 9;
 
-	CHECK_INT(put(make_simple("a", "10.0.0.7:80 10.0.0.2:80 10.0.0.3:80")),
-		  0);
+	CHECK_INT(put(make_simple("a", "10.0.0.7:80 10.0.0.2:80 10.0.0.3:80")), 0);
 	CHECK_INT(endpoint_handle("a", "10.0.0.2:80"), handle);
 	CHECK_INT(counter_of("a"), counter);
-	CHECK(e->active == 3 && e->ejected_until == 77 && e->level == 2 &&
-	      e->fails == 4 && counted->ok == 9);
+	CHECK(e->active == 3 && e->ejected_until == 77 && e->level == 2 && e->fails == 4 &&
+	      counted->ok == 9);
 	e = fake_node(endpoint_handle("a", "10.0.0.3:80"));
 	CHECK(!e->active && !e->ejected_until && e->id);
 
@@ -217,8 +212,7 @@ static void ids_are_given_out_once(void)
 		const struct km_endpoint *e;
 
 		CHECK_INT(put(make_many("a", 1, 8000 + (unsigned int)i)), 0);
-		e = fake_node(endpoint_handle(
-			"a", make_text("10.0.0.0:%d", 8000 + i)));
+		e = fake_node(endpoint_handle("a", make_text("10.0.0.0:%d", 8000 + i)));
 		CHECK(e->id && e->id != last);
 		last = e->id;
 	}
@@ -256,8 +250,8 @@ static void what_connects_saw_can_be_asked_for(void)
 	if (CHECK_INT(n, 2)) {
 		CHECK(e[0].family == 4 && e[0].port == 80 && e[0].ip[15] == 1);
 		CHECK(e[1].family == 6 && e[1].port == 443 && e[1].ok == 2 &&
-		      e[1].latency_ns == 3000 && e[1].timeouts == 4 &&
-		      e[1].group == 0 && e[1].weight == 1 && e[1].total == 1);
+		      e[1].latency_ns == 3000 && e[1].timeouts == 4 && e[1].group == 0 &&
+		      e[1].weight == 1 && e[1].total == 1);
 	}
 	free(e);
 	CHECK_INT(deserial_endpoints("b", &e, &n), -ENOENT);
@@ -304,8 +298,7 @@ static void every_count_of_endpoints_fits(void)
 		CHECK_INT(deserial_endpoints("a", &e, &got), 0);
 		CHECK_INT(got, n);
 		for (unsigned int i = 0; i < n && i < got; i++)
-			CHECK(e[i].ip[15] == i && e[i].weight == 1 &&
-			      e[i].total == n);
+			CHECK(e[i].ip[15] == i && e[i].weight == 1 && e[i].total == n);
 		free(e);
 		endpoints("a");
 	}

@@ -28,10 +28,9 @@ static int put_old(void)
 
 	make_route(make_host(rc, "*"), "/", "a");
 	make_rds(make_chain(l), "r");
-	return PUT(make_tcp_listener("10.0.0.1:80", "a"),
-		   make_tcp_listener("10.0.0.2:80", "a"),
-		   make_simple("a", "10.1.0.1:80 10.1.0.2:80"),
-		   make_simple("b", "10.1.0.1:80"), rc, l);
+	return PUT(make_tcp_listener("10.0.0.1:80", "a"), make_tcp_listener("10.0.0.2:80", "a"),
+		   make_simple("a", "10.1.0.1:80 10.1.0.2:80"), make_simple("b", "10.1.0.1:80"), rc,
+		   l);
 }
 
 static int put_new(void)
@@ -44,11 +43,8 @@ static int put_new(void)
 		{ .value = make_simple("a", "10.1.0.2:80 10.1.0.3:80") },
 		{ .value = make_simple("c", "10.1.0.9:80") },
 		{ .value = rc },
-		{ .op = DESERIAL_DELETE,
-		  .value = make_tcp_listener("10.0.0.2:80", "a") },
-		{ .op = DESERIAL_DELETE,
-		  .key = "b",
-		  .descriptor = &cluster__cluster__descriptor },
+		{ .op = DESERIAL_DELETE, .value = make_tcp_listener("10.0.0.2:80", "a") },
+		{ .op = DESERIAL_DELETE, .key = "b", .descriptor = &cluster__cluster__descriptor },
 	};
 
 	make_route(make_host(rc, "*"), "/", "c");
@@ -57,26 +53,20 @@ static int put_new(void)
 
 static bool is_old(void)
 {
-	return !strcmp(where("10.0.0.1:80"), "a") &&
-	       !strcmp(where("10.0.0.2:80"), "a") &&
-	       !strcmp(where("10.0.0.3:80"), "pass") &&
-	       !strcmp(where("10.0.0.4:84"), "pass") &&
+	return !strcmp(where("10.0.0.1:80"), "a") && !strcmp(where("10.0.0.2:80"), "a") &&
+	       !strcmp(where("10.0.0.3:80"), "pass") && !strcmp(where("10.0.0.4:84"), "pass") &&
 	       !strcmp(where("10.7.7.7:90"), "a") &&
 	       !strcmp(endpoints("a"), "10.1.0.1:80=1 10.1.0.2:80=1") &&
-	       !strcmp(endpoints("b"), "10.1.0.1:80=1") &&
-	       !strcmp(endpoints("c"), "none");
+	       !strcmp(endpoints("b"), "10.1.0.1:80=1") && !strcmp(endpoints("c"), "none");
 }
 
 static bool is_new(void)
 {
-	return !strcmp(where("10.0.0.1:80"), "c") &&
-	       !strcmp(where("10.0.0.2:80"), "pass") &&
-	       !strcmp(where("10.0.0.3:80"), "a") &&
-	       !strcmp(where("10.0.0.4:84"), "c") &&
+	return !strcmp(where("10.0.0.1:80"), "c") && !strcmp(where("10.0.0.2:80"), "pass") &&
+	       !strcmp(where("10.0.0.3:80"), "a") && !strcmp(where("10.0.0.4:84"), "c") &&
 	       !strcmp(where("10.7.7.7:90"), "c") &&
 	       !strcmp(endpoints("a"), "10.1.0.2:80=1 10.1.0.3:80=1") &&
-	       !strcmp(endpoints("b"), "none") &&
-	       !strcmp(endpoints("c"), "10.1.0.9:80=1");
+	       !strcmp(endpoints("b"), "none") && !strcmp(endpoints("c"), "10.1.0.9:80=1");
 }
 
 static int child(void *arg)

@@ -19,9 +19,10 @@ static void refused(const char *words)
 
 static void junk_is_refused(void)
 {
-	static const char *const junk[] = { "",	   "x",	   "12x", " 12", "-1",
-					    "+12", "0x0b", "0",	  "4294967296",
-					    "99999999999999999999" };
+	static const char *const junk[] = {
+		"",    "x",    "12x", " 12",	    "-1",
+		"+12", "0x0b", "0",   "4294967296", "99999999999999999999"
+	};
 
 	for (size_t i = 0; i < sizeof(junk) / sizeof(junk[0]); i++) {
 		setenv("KMESH_META", junk[i], 1);

@@ -44,8 +44,7 @@ static int put_second(void)
 		{ .value = make_tcp_listener("0.0.0.0:81", "b") },
 		{ .value = make_simple("a", "10.1.0.3:80") },
 		{ .value = make_many("b", 3000, 80) },
-		{ .op = DESERIAL_DELETE,
-		  .value = make_tcp_listener("10.0.0.1:80", "a") },
+		{ .op = DESERIAL_DELETE, .value = make_tcp_listener("10.0.0.1:80", "a") },
 	};
 
 	return deserial_update_batch(ops, 5);

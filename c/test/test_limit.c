@@ -25,10 +25,8 @@ static void long_names_are_kept_apart(void)
 
 	y[KM_MAX_NAME - 1] = 'm';
 	CHECK_INT(deserial_init(), 0);
-	CHECK_INT(PUT(make_simple(x, "10.0.0.1:80"),
-		      make_simple(y, "10.0.0.2:80"),
-		      make_tcp_listener("10.9.0.1:80", x),
-		      make_tcp_listener("10.9.0.2:80", y)),
+	CHECK_INT(PUT(make_simple(x, "10.0.0.1:80"), make_simple(y, "10.0.0.2:80"),
+		      make_tcp_listener("10.9.0.1:80", x), make_tcp_listener("10.9.0.2:80", y)),
 		  0);
 	CHECK_TEXT(endpoints(x), "10.0.0.1:80=1");
 	CHECK_TEXT(endpoints(y), "10.0.0.2:80=1");
@@ -67,7 +65,8 @@ static void a_cluster_holds_16384_endpoints(void)
 	CHECK_INT(n, KM_MAX_PICK);
 	free(e);
 	CHECK_INT(put(make_many("a", KM_MAX_PICK + 1, 80)), -ENOSPC);
-	CHECK_ERROR("Cluster a: load_assignment: priority 0: 16385 to choose from are more than 16384");
+	CHECK_ERROR(
+		"Cluster a: load_assignment: priority 0: 16385 to choose from are more than 16384");
 	CHECK_INT(deserial_endpoints("a", &e, &n), 0);
 	CHECK_INT(n, KM_MAX_PICK);
 	free(e);
@@ -107,8 +106,7 @@ static int put_clusters(unsigned int from, unsigned int n)
 		unsigned int part = n < 1000 ? n : 1000;
 
 		for (unsigned int i = 0; i < part; i++)
-			messages[i] = make_many(make_text("c%u", from + i), 1,
-						80);
+			messages[i] = make_many(make_text("c%u", from + i), 1, 80);
 		err = put_all(part, messages);
 		from += part;
 		n -= part;
@@ -141,9 +139,7 @@ static void the_store_holds_10239_listeners(void)
 	const void **messages = test_alloc(KM_MAX_LISTENERS * sizeof(*messages));
 
 	for (unsigned int i = 0; i < KM_MAX_LISTENERS; i++)
-		messages[i] = make_tcp_listener(make_text("10.0.%u.%u:80",
-							  i / 256, i % 256),
-						"a");
+		messages[i] = make_tcp_listener(make_text("10.0.%u.%u:80", i / 256, i % 256), "a");
 	CHECK_INT(deserial_init(), 0);
 	CHECK_INT(put_all(KM_MAX_LISTENERS - 1, messages), 0);
 	CHECK_INT(put(messages[KM_MAX_LISTENERS - 1]), -ENOSPC);
@@ -159,11 +155,9 @@ static void a_full_listener_map_is_named(void)
 {
 	CHECK_INT(deserial_init(), 0);
 	fake.max_listeners = 2;
-	CHECK_INT(PUT(make_tcp_listener("10.0.0.1:80", "a"),
-		      make_tcp_listener("10.0.0.2:80", "a")),
+	CHECK_INT(PUT(make_tcp_listener("10.0.0.1:80", "a"), make_tcp_listener("10.0.0.2:80", "a")),
 		  0);
-	CHECK_INT(PUT(make_tcp_listener("10.0.0.3:80", "a"),
-		      make_simple("b", "10.0.0.1:80")),
+	CHECK_INT(PUT(make_tcp_listener("10.0.0.3:80", "a"), make_simple("b", "10.0.0.1:80")),
 		  -ENOSPC);
 	CHECK_ERROR("Listener=11: add a listener");
 	CHECK_TEXT(where("10.0.0.3:80"), "pass");
@@ -188,8 +182,7 @@ static void counters_run_out_by_name(void)
 		Cluster__Cluster *c = make_cluster(make_text("c%u", i));
 
 		for (unsigned int j = 0; j < 127; j++) {
-			Endpoint__LocalityLbEndpoints *l =
-				make_locality(c, 0, j);
+			Endpoint__LocalityLbEndpoints *l = make_locality(c, 0, j);
 
 			make_endpoint(l, "10.0.0.1:80", 0);
 			make_endpoint(l, "10.0.0.2:80", 0);
@@ -216,8 +209,7 @@ static void intervals_run_out_by_name(void)
 	make_route(host, "/", "rest");
 	make_route(other, "/", "a");
 	for (unsigned int i = 1; i < KM_MAX_RANGES / 2; i++) {
-		other->domains = make_grow(other->domains, &other->n_domains,
-					   sizeof(char *));
+		other->domains = make_grow(other->domains, &other->n_domains, sizeof(char *));
 		other->domains[i] = make_text("10.%u.%u.1", i / 250, i % 250);
 	}
 	CHECK_INT(deserial_init(), 0);
@@ -239,7 +231,6 @@ static Cluster__Cluster *large(unsigned int i)
 	c->n_notes = 1;
 	return c;
 }
-
 
 static void slabs_run_out_by_name(void)
 {
@@ -290,8 +281,7 @@ static void old_kernels_without_batches_do(void)
 	CHECK_INT(deserial_init(), 0);
 	fake.no_batch = true;
 	CHECK_INT(put(make_many("a", 16000, 80)), 0);
-	CHECK_INT(PUT(make_tcp_listener("10.0.0.1:80", "a"),
-		      make_tcp_listener("10.0.0.2:80", "a")),
+	CHECK_INT(PUT(make_tcp_listener("10.0.0.1:80", "a"), make_tcp_listener("10.0.0.2:80", "a")),
 		  0);
 	CHECK_INT(deserial_uninit(true), 0);
 	CHECK_INT(deserial_init(), 0);

@@ -79,9 +79,7 @@ static Listener__Listener *by_prefix(const char *address)
 static void the_longest_prefix_wins(void)
 {
 	CHECK_INT(deserial_init(), 0);
-	CHECK_INT(PUT(by_prefix("0.0.0.0:80"), by_prefix("[::]:80"),
-		      by_prefix("10.1.0.1:81")),
-		  0);
+	CHECK_INT(PUT(by_prefix("0.0.0.0:80"), by_prefix("[::]:80"), by_prefix("10.1.0.1:81")), 0);
 	CHECK_TEXT(where("10.0.255.255:80"), "eight");
 	CHECK_TEXT(where("10.1.0.0:80"), "sixteen");
 	CHECK_TEXT(where("10.1.255.255:80"), "sixteen");
@@ -148,13 +146,10 @@ static char *chosen(const char *const (*chains)[2])
 		m->transport_protocol = make_text("%s", (*chains)[0]);
 		if ((*chains)[1]) {
 			m->application_protocols =
-				make_grow(NULL, &m->n_application_protocols,
-					  sizeof(char *));
-			m->application_protocols[0] =
-				make_text("%s", (*chains)[1]);
+				make_grow(NULL, &m->n_application_protocols, sizeof(char *));
+			m->application_protocols[0] = make_text("%s", (*chains)[1]);
 		}
-		make_tcp(chain, make_text("%s/%s", (*chains)[0],
-					  (*chains)[1] ? (*chains)[1] : ""));
+		make_tcp(chain, make_text("%s/%s", (*chains)[0], (*chains)[1] ? (*chains)[1] : ""));
 	}
 	make_tcp(make_default(l), "default");
 	CHECK_INT(put(l), 0);
@@ -173,8 +168,7 @@ static void chains_match_by_protocol(void)
 	CHECK_TEXT(CHOSEN({ "", "h2" }, { "" }), "/");
 	CHECK_TEXT(CHOSEN({ "", "istio" }), "default");
 	CHECK_TEXT(CHOSEN({ "", "h2c" }, { "raw_buffer" }), "raw_buffer/");
-	CHECK_TEXT(CHOSEN({ "raw_buffer", "http/1.0" }, { "raw_buffer" }),
-		   "raw_buffer/http/1.0");
+	CHECK_TEXT(CHOSEN({ "raw_buffer", "http/1.0" }, { "raw_buffer" }), "raw_buffer/http/1.0");
 	/* No going back: raw_buffer was chosen, and none of it matches. */
 	CHECK_TEXT(CHOSEN({ "raw_buffer", "istio" }, { "" }), "default");
 	/* The first of equals. */
@@ -227,7 +221,8 @@ static void weights_that_cannot_be_meant_are_refused(void)
 	make_tcp_weighted(make_chain(l), "a=0 b=0");
 	CHECK_INT(deserial_init(), 0);
 	CHECK_INT(put(l), -EINVAL);
-	CHECK_ERROR("Listener 10.0.0.1:80: filter_chains[0]: filters[0]: weighted_clusters: weights sum to 0");
+	CHECK_ERROR(
+		"Listener 10.0.0.1:80: filter_chains[0]: filters[0]: weighted_clusters: weights sum to 0");
 	l = make_listener("10.0.0.1:80");
 	make_tcp_weighted(make_chain(l), "a=4294967295 b=4294967294");
 	CHECK_INT(put(l), -EINVAL);
@@ -241,8 +236,7 @@ static void weights_that_cannot_be_meant_are_refused(void)
 
 static void bad_prefixes_are_refused(void)
 {
-	static const char *const bad[] = { "10.0.0.0/33", "::/129", "x/8",
-					   "10.0.0/8", "/0" };
+	static const char *const bad[] = { "10.0.0.0/33", "::/129", "x/8", "10.0.0/8", "/0" };
 
 	CHECK_INT(deserial_init(), 0);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -261,8 +255,7 @@ static void the_first_filter_that_leads_anywhere_counts(void)
 	Listener__FilterChain *chain = make_chain(l);
 
 	make_tcp(chain, "nothing");
-	chain->filters[0]->config_type_case =
-		LISTENER__FILTER__CONFIG_TYPE__NOT_SET;
+	chain->filters[0]->config_type_case = LISTENER__FILTER__CONFIG_TYPE__NOT_SET;
 	CHECK_INT(deserial_init(), 0);
 	CHECK_INT(put(l), 0);
 	CHECK_TEXT(where("10.0.0.1:80"), "pass");
@@ -304,8 +297,7 @@ static void many_chains_and_filters_fit(void)
 	CHECK_INT(deserial_init(), 0);
 	CHECK_INT(put(l), 0);
 	for (int i = 0; i < 256; i++)
-		CHECK_TEXT(where(make_text("10.%d.3.4:80", i)),
-			   make_text("c%d", i));
+		CHECK_TEXT(where(make_text("10.%d.3.4:80", i)), make_text("c%d", i));
 }
 
 const struct test listener_tests[] = {

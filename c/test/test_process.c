@@ -41,9 +41,7 @@ static int other_deletes(void *arg)
 static void what_another_has_deleted_is_gone(void)
 {
 	CHECK_INT(deserial_init(), 0);
-	CHECK_INT(PUT(make_simple("a", "10.0.0.9:80"),
-		      make_tcp_listener("10.0.0.1:80", "a")),
-		  0);
+	CHECK_INT(PUT(make_simple("a", "10.0.0.9:80"), make_tcp_listener("10.0.0.1:80", "a")), 0);
 	CHECK_INT(fake_process(other_deletes, NULL), 0);
 	CHECK_INT(delete_cluster("a"), -ENOENT);
 	CHECK_INT(put(make_simple("a", "10.0.0.9:80")), 0);

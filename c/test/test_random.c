@@ -20,16 +20,12 @@ static Cluster__Cluster *random_cluster(const char *name)
 	Cluster__Cluster *c = make_cluster(name);
 
 	for (unsigned int l = dice(4); l; l--) {
-		Endpoint__LocalityLbEndpoints *locality =
-			make_locality(c, dice(4), dice(3));
+		Endpoint__LocalityLbEndpoints *locality = make_locality(c, dice(4), dice(3));
 
 		for (unsigned int n = dice(12); n; n--)
 			make_endpoint(locality,
-				      dice(4) ? make_text("10.0.0.%u:%u",
-							  1 + dice(9),
-							  80 + dice(2)) :
-						make_text("[2001:db8::%u]:80",
-							  1 + dice(5)),
+				      dice(4) ? make_text("10.0.0.%u:%u", 1 + dice(9), 80 + dice(2))
+					      : make_text("[2001:db8::%u]:80", 1 + dice(5)),
 				      dice(5))
 				->unhealthy = !dice(8);
 	}
@@ -39,9 +35,9 @@ static Cluster__Cluster *random_cluster(const char *name)
 
 static const char *random_target(void)
 {
-	return dice(2) ? make_text("c%u", dice(8)) :
-			 make_text("c%u=%u c%u=%u c%u=1", dice(8), dice(9),
-				   dice(8), dice(9), dice(8));
+	return dice(2) ? make_text("c%u", dice(8))
+		       : make_text("c%u=%u c%u=%u c%u=1", dice(8), dice(9), dice(8), dice(9),
+				   dice(8));
 }
 
 static Route__RouteConfiguration *random_route(const char *name)
@@ -49,9 +45,9 @@ static Route__RouteConfiguration *random_route(const char *name)
 	Route__RouteConfiguration *rc = make_route_config(name);
 
 	for (unsigned int h = dice(5); h; h--)
-		make_route(make_host(rc, dice(3) ? make_text("10.9.0.%u 10.9.0.%u:80",
-							     dice(5), dice(5)) :
-						   "*"),
+		make_route(make_host(rc,
+				     dice(3) ? make_text("10.9.0.%u 10.9.0.%u:80", dice(5), dice(5))
+					     : "*"),
 			   dice(4) ? "/" : "/v1", random_target());
 	return rc;
 }
@@ -64,17 +60,14 @@ static Listener__Listener *random_listener(const char *address)
 		Listener__FilterChain *chain = make_chain(l);
 
 		if (dice(2))
-			make_prefix(chain,
-				    make_text("10.%u.0.0/%u", dice(3),
-					      8 + 8 * dice(2)));
+			make_prefix(chain, make_text("10.%u.0.0/%u", dice(3), 8 + 8 * dice(2)));
 		switch (dice(4)) {
 		case 0:
 			make_tcp(chain, make_text("c%u", dice(8)));
 			break;
 		case 1:
-			make_tcp_weighted(chain, make_text("c%u=2 c%u=%u",
-							   dice(8), dice(8),
-							   dice(4)));
+			make_tcp_weighted(chain,
+					  make_text("c%u=2 c%u=%u", dice(8), dice(8), dice(4)));
 			break;
 		case 2:
 			make_rds(chain, make_text("r%u", dice(4)));
@@ -92,9 +85,7 @@ static const void *random_message(void)
 {
 	switch (dice(4)) {
 	case 0:
-		return random_listener(dice(4) ?
-					       make_text("10.9.0.%u:80", dice(5)) :
-					       "0.0.0.0:80");
+		return random_listener(dice(4) ? make_text("10.9.0.%u:80", dice(5)) : "0.0.0.0:80");
 	case 1:
 		return random_route(make_text("r%u", dice(4)));
 	default:

@@ -161,8 +161,7 @@ static void two_listeners_of_one_address(void)
 	struct km_listener *l;
 
 	CHECK_INT(deserial_init(), 0);
-	CHECK_INT(PUT(make_tcp_listener("10.0.0.1:80", "a"),
-		      make_tcp_listener("10.0.0.2:80", "a")),
+	CHECK_INT(PUT(make_tcp_listener("10.0.0.1:80", "a"), make_tcp_listener("10.0.0.2:80", "a")),
 		  0);
 	CHECK_INT(deserial_uninit(true), 0);
 	l = tree_of(KM_LISTENER, 2);
@@ -203,8 +202,7 @@ static void any_byte_may_be_wrong(void)
 		slab[at] ^= (uint8_t)(1 + rand() % 255);
 		if (!deserial_init()) {
 			struct element_list_node *all =
-				deserial_lookup_all_elems(
-					&cluster__cluster__descriptor);
+				deserial_lookup_all_elems(&cluster__cluster__descriptor);
 
 			deserial_free_elem_list(all);
 			CHECK_INT(deserial_uninit(true), 0);
@@ -222,8 +220,7 @@ static void entries_are_put_in_order(void)
 	int fd;
 
 	CHECK_INT(deserial_init(), 0);
-	CHECK_INT(PUT(make_tcp_listener("10.0.0.1:80", "a"),
-		      make_tcp_listener("10.0.0.2:80", "a")),
+	CHECK_INT(PUT(make_tcp_listener("10.0.0.1:80", "a"), make_tcp_listener("10.0.0.2:80", "a")),
 		  0);
 	CHECK_INT(deserial_uninit(true), 0);
 	fd = fake_fd(FAKE_LISTENER);
@@ -231,10 +228,7 @@ static void entries_are_put_in_order(void)
 	stray.port = 9;
 	handle = 1;
 	CHECK_INT(kernel.map_update(fd, &stray, &handle), 0);
-	CHECK_INT(kernel.map_delete(
-			  fd, &((struct km_listener *)tree_of(KM_LISTENER, 2))
-				       ->addr),
-		  0);
+	CHECK_INT(kernel.map_delete(fd, &((struct km_listener *)tree_of(KM_LISTENER, 2))->addr), 0);
 	fake_close(fd);
 	fake_ports()[1].exact = 0;
 	fake_ports()[100].wildcard = 1;

@@ -19,10 +19,9 @@ static Route__RouteConfiguration *by_address(const char *name)
 {
 	Route__RouteConfiguration *rc = make_route_config(name);
 
-	make_route(make_host(rc, "a.ns.svc 10.96.0.1 10.96.0.1:80 2001:db8::1"),
-		   "/", "a");
-	make_route(make_host(rc, "b.ns.svc [2001:db8::2]:80 [2001:db8::3] 10.96.0.2:80"),
-		   "", "b=1 c=3");
+	make_route(make_host(rc, "a.ns.svc 10.96.0.1 10.96.0.1:80 2001:db8::1"), "/", "a");
+	make_route(make_host(rc, "b.ns.svc [2001:db8::2]:80 [2001:db8::3] 10.96.0.2:80"), "",
+		   "b=1 c=3");
 	make_route(make_host(rc, "*"), "/", "rest");
 	return rc;
 }
@@ -115,9 +114,7 @@ static void the_first_of_equal_domains_counts(void)
 	make_route(make_host(rc, "10.0.0.1 *"), "/", "first");
 	make_route(make_host(rc, "10.0.0.1 10.0.0.1:80 *"), "/", "second");
 	CHECK_INT(deserial_init(), 0);
-	CHECK_INT(PUT(with_rds("0.0.0.0:80", "80"), with_rds("0.0.0.0:81", "80"),
-		      rc),
-		  0);
+	CHECK_INT(PUT(with_rds("0.0.0.0:80", "80"), with_rds("0.0.0.0:81", "80"), rc), 0);
 	CHECK_TEXT(where("10.0.0.1:80"), "second");
 	CHECK_TEXT(where("10.0.0.1:81"), "first");
 	CHECK_TEXT(where("10.0.0.2:80"), "first");
@@ -144,10 +141,24 @@ static void any_host_of_a_port(void)
 static void names_are_no_addresses(void)
 {
 	static const char *const names[] = {
-		"10.0.0.1.example", "10.0.0", "[10.0.0.1]", "[2001:db8::1",
-		"[2001:db8::1]x",   "10.0.0.1:", "10.0.0.1:0", "10.0.0.1:65536",
-		"10.0.0.1:8o",	    "*.example", "", "x*", "**", "[*]",
-		"[]", ":80", "10.0.0.1:80:90", "[2001:db8::1]:99999999999",
+		"10.0.0.1.example",
+		"10.0.0",
+		"[10.0.0.1]",
+		"[2001:db8::1",
+		"[2001:db8::1]x",
+		"10.0.0.1:",
+		"10.0.0.1:0",
+		"10.0.0.1:65536",
+		"10.0.0.1:8o",
+		"*.example",
+		"",
+		"x*",
+		"**",
+		"[*]",
+		"[]",
+		":80",
+		"10.0.0.1:80:90",
+		"[2001:db8::1]:99999999999",
 	};
 	Route__RouteConfiguration *rc = make_route_config("80");
 
@@ -170,7 +181,8 @@ static void a_bad_route_is_named(void)
 	make_route(make_host(rc, "*"), "/", "a=0 b=0");
 	CHECK_INT(deserial_init(), 0);
 	CHECK_INT(put(rc), -EINVAL);
-	CHECK_ERROR("RouteConfiguration 80: virtual_hosts[0].routes[0].route: weighted_clusters: weights sum to 0");
+	CHECK_ERROR(
+		"RouteConfiguration 80: virtual_hosts[0].routes[0].route: weighted_clusters: weights sum to 0");
 }
 
 static void a_hundred_and_more_weighted_clusters_fit(void)
@@ -193,9 +205,8 @@ static void a_thousand_virtual_hosts_are_found(void)
 	Route__RouteConfiguration *rc = make_route_config("80");
 
 	for (int i = 0; i < 1000; i++)
-		make_route(make_host(rc, make_text("10.1.%d.%d 10.1.%d.%d:80",
-						   i / 250, i % 250, i / 250,
-						   i % 250)),
+		make_route(make_host(rc, make_text("10.1.%d.%d 10.1.%d.%d:80", i / 250, i % 250,
+						   i / 250, i % 250)),
 			   "/", make_text("c%d", i));
 	CHECK_INT(deserial_init(), 0);
 	CHECK_INT(PUT(with_rds("0.0.0.0:80", "80"), rc), 0);

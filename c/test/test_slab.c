@@ -113,14 +113,12 @@ static void what_is_marked_is_not_free_after_a_rebuild(void)
 	CHECK_INT(slabs_mark(&slabs, kept[7].handle, 1), -EUCLEAN);
 	CHECK_INT(slabs_mark(&slabs, 0, 1), -EUCLEAN);
 	CHECK_INT(slabs_mark(&slabs, 2 * KM_SLAB_SLOTS, 1), -EUCLEAN);
-	CHECK_INT(slabs_mark(&slabs, KM_SLAB_SLOTS + 1, KM_SLAB_SLOTS),
-		  -EUCLEAN);
+	CHECK_INT(slabs_mark(&slabs, KM_SLAB_SLOTS + 1, KM_SLAB_SLOTS), -EUCLEAN);
 	slabs_mark_end(&slabs);
 	CHECK_INT(slabs.free, 2 * KM_SLAB_SLOTS - used);
 	while (!slab_take(&slabs, 1, &handle)) {
 		for (int i = 0; i < 300; i++)
-			CHECK(handle < kept[i].handle ||
-			      handle >= kept[i].handle + kept[i].slots);
+			CHECK(handle < kept[i].handle || handle >= kept[i].handle + kept[i].slots);
 	}
 	close_slabs();
 }

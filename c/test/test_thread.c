@@ -31,8 +31,7 @@ static void *read_on(void *arg)
 		int a, b, behind;
 
 		fake_read_begin(r->reader);
-		generation = __atomic_load_n(&fake_meta()->generation,
-					     __ATOMIC_ACQUIRE);
+		generation = __atomic_load_n(&fake_meta()->generation, __ATOMIC_ACQUIRE);
 		a = port_at(r->a, generation);
 		behind = port_behind(r->address, generation);
 		b = port_at(r->b, generation);
@@ -102,12 +101,10 @@ static void *write_on(void *arg)
 
 		if (put(w->clusters[i % 2]))
 			w->errors++;
-		got = deserial_lookup_elem(w->name,
-					   &cluster__cluster__descriptor);
-		if (!got || got->load_assignment->endpoints[0]->n_lb_endpoints !=
-				    w->clusters[i % 2]
-					    ->load_assignment->endpoints[0]
-					    ->n_lb_endpoints)
+		got = deserial_lookup_elem(w->name, &cluster__cluster__descriptor);
+		if (!got ||
+		    got->load_assignment->endpoints[0]->n_lb_endpoints !=
+			    w->clusters[i % 2]->load_assignment->endpoints[0]->n_lb_endpoints)
 			w->errors++;
 		deserial_free_elem(got);
 	}

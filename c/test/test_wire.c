@@ -40,16 +40,13 @@ static void every_length_is_restored(void)
 static void unknown_fields_are_kept(void)
 {
 	/* name "a", field 1000 varint 5, field 1001 bytes "zz" */
-	static const uint8_t wire[] = { 0x0a, 1,    'a',  0xc0, 0x3e, 5,
-					0xca, 0x3e, 2,	  'z',	'z' };
+	static const uint8_t wire[] = { 0x0a, 1, 'a', 0xc0, 0x3e, 5, 0xca, 0x3e, 2, 'z', 'z' };
 	uint8_t *got;
 	size_t len;
 
 	CHECK_INT(deserial_init(), 0);
 	CHECK_INT(put_wire(wire, sizeof(wire)), 0);
-	CHECK_INT(deserial_lookup_wire("a", &cluster__cluster__descriptor, &got,
-				       &len),
-		  0);
+	CHECK_INT(deserial_lookup_wire("a", &cluster__cluster__descriptor, &got, &len), 0);
 	CHECK(len == sizeof(wire) && !memcmp(got, wire, len));
 	free(got);
 }
@@ -72,8 +69,7 @@ static void malformed_messages_are_refused(void)
 		{ "\x0a\x04\xf5\x80\x80\x80", 6, "name: not UTF-8" },
 		{ "\x0a\x01\xff", 3, "name: not UTF-8" },
 		{ "\x0a\x01\xe2", 3, "name: not UTF-8" },
-		{ "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", 11,
-		  "malformed" },
+		{ "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", 11, "malformed" },
 		{ "\x00\x01", 2, "malformed" },
 		{ "\x0b", 1, "malformed" },
 		{ "", 0, "name: empty" },
@@ -137,9 +133,7 @@ static void calls_without_a_store_are_refused(void)
 	CHECK_INT(delete_cluster("a"), -ENODEV);
 	CHECK_INT(deserial_stats(&stats), -ENODEV);
 	CHECK_INT(deserial_endpoints("a", &e, &n), -ENODEV);
-	CHECK_INT(deserial_lookup_all_wire(&cluster__cluster__descriptor, &buf,
-					   &n),
-		  -ENODEV);
+	CHECK_INT(deserial_lookup_all_wire(&cluster__cluster__descriptor, &buf, &n), -ENODEV);
 	CHECK(!deserial_lookup_elem("a", &cluster__cluster__descriptor));
 	CHECK_INT(errno, ENODEV);
 	CHECK_INT(deserial_uninit(true), -ENODEV);
@@ -149,12 +143,8 @@ static void calls_without_a_store_are_refused(void)
 }
 
 const struct test wire_tests[] = {
-	TEST(every_length_is_restored),
-	TEST(unknown_fields_are_kept),
-	TEST(malformed_messages_are_refused),
-	TEST(other_messages_are_refused),
-	TEST(a_missing_element_is_refused),
-	TEST(the_key_must_be_the_messages_own),
-	TEST(calls_without_a_store_are_refused),
-	TESTS_END,
+	TEST(every_length_is_restored),		 TEST(unknown_fields_are_kept),
+	TEST(malformed_messages_are_refused),	 TEST(other_messages_are_refused),
+	TEST(a_missing_element_is_refused),	 TEST(the_key_must_be_the_messages_own),
+	TEST(calls_without_a_store_are_refused), TESTS_END,
 };
