@@ -70,6 +70,9 @@ func open(t *testing.T) *Store {
 		if err != nil {
 			t.Fatalf("ask for map %s: %v", m.name, err)
 		}
+		if m.name == "KMESH_META" {
+			t.Cleanup(func() { removeLock(t, info.ID) })
+		}
 		t.Setenv(m.name, fmt.Sprint(info.ID))
 		t.Setenv(m.name+"_FD", fmt.Sprint(made.FileDescriptor()))
 	}
@@ -83,6 +86,17 @@ func open(t *testing.T) *Store {
 		}
 	})
 	return s
+}
+
+// removeLock takes away what Open leaves of a store whose maps are gone.
+func removeLock(t *testing.T, meta uint32) {
+	const dir = "/run/kmesh-node"
+	if err := os.Remove(fmt.Sprintf("%s/store-%d.lock", dir, meta)); err != nil {
+		t.Error(err)
+	}
+	if err := os.Remove(dir); err != nil && !errors.Is(err, unix.ENOTEMPTY) {
+		t.Error(err)
+	}
 }
 
 func newCluster(name string, addresses ...string) *cluster.Cluster {
