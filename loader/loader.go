@@ -62,6 +62,9 @@ func (l *BpfLoader) StartAdsMode(ctx context.Context) (err error) {
 	}
 	if k.idle {
 		steps = nil
+		if err := k.undo.unwind(); err != nil {
+			return err
+		}
 	}
 	for _, p := range steps {
 		if err := ctx.Err(); err != nil {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -106,9 +107,12 @@ func (f filesystem) ensure(path string, u *undo) (bool, error) {
 	return true, nil
 }
 
-// options are those to mount with. cgroup2 has one set of them for the whole host,
-// and a mount that does not name them turns them off: nsdelegate and its like are
-// carried over from the mount that is there.
+// cgroup2Options are those that cgroup2 has one set of for the whole host.
+var cgroup2Options = []string{"nsdelegate", "favordynmods", "memory_localevents", "memory_recursiveprot",
+	"memory_hugetlb_accounting", "pids_localevents"}
+
+// options are those to mount with. A mount of cgroup2 that does not name the
+// host's options turns them off, so they are carried over from the mount that is there.
 func (f filesystem) options() (string, error) {
 	if f.name == bpffs.name {
 		return "mode=0700", nil
@@ -119,7 +123,7 @@ func (f filesystem) options() (string, error) {
 	}
 	var keep []string
 	for _, o := range strings.Split(m.options, ",") {
-		if o != "rw" && o != "ro" {
+		if slices.Contains(cgroup2Options, o) {
 			keep = append(keep, o)
 		}
 	}

@@ -145,10 +145,22 @@ func (o *object) load(run string) error {
 		if errors.As(err, &e) {
 			err = e // without libbpfgo's words around it
 		}
-		return loadError("load object", o.name, rejected(run, o.name, err, takeWarnings()),
-			"report this with the kernel's version, or run a kernel that `kmesh-node check --verify` accepts")
+		return loadError("load object", o.name, rejected(run, o.name, err, takeWarnings()), loadRemedy(err))
 	}
 	return nil
+}
+
+// loadRemedy says what to do about a load that failed with err.
+func loadRemedy(err error) string {
+	switch {
+	case errors.Is(err, unix.EPERM):
+		return "see what forbids BPF here: kernel lockdown (/sys/kernel/security/lockdown), a seccomp filter, or RLIMIT_MEMLOCK before Linux 5.11"
+	case errors.Is(err, unix.ENOMEM):
+		return "free memory, or raise the memory limit of this cgroup"
+	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
+		return "raise the limit of open files"
+	}
+	return "report this with the kernel's version, or run a kernel that `kmesh-node check --verify` accepts"
 }
 
 func (o *object) close() {

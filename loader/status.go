@@ -98,18 +98,27 @@ func GetStatus(cfg *Config) (*Status, error) {
 	}
 	t := cfg.tree()
 	rec, err := t.load()
-	if err != nil || rec.Build == "" {
-		if errors.Is(err, os.ErrPermission) {
-			return nil, errors.Join(capable(), err)
-		}
+	switch {
+	case errors.Is(err, os.ErrPermission):
+		return nil, errors.Join(capable(), err)
+	case err != nil || rec.Build == "" && !t.attached():
 		return nil, notUp("status", t)
 	}
 	s := &Status{Mode: cfg.Mode, Release: rec.Release, Build: rec.Build, Generation: rec.Generation, Cgroup: rec.Cgroup,
 		ConnectRet: Tracepoint{string(rec.Variant), rec.Why}}
+	if rec.Build == "" {
+		s.problem("an up was killed before its end")
+	}
 	if err := errors.Join(s.readMaps(t, rec), s.readPrograms(t, rec)); err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// attached says whether any program is attached, though no record tells of it.
+func (t tree) attached() bool {
+	entries, err := os.ReadDir(t.dir(linkDir))
+	return err == nil && len(entries) > 0
 }
 
 func (s *Status) problem(format string, args ...any) {

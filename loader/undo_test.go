@@ -93,6 +93,12 @@ func TestUpRepairsWhatAKilledOneLeft(t *testing.T) {
 					h.cfg.ConnectRet = ConnectRetAuto
 				}
 				h.upKilled(step)
+				switch s, err := GetStatus(&h.cfg); {
+				case err == nil && from == "nothing" && len(s.Problems) == 0:
+					t.Error("status finds nothing wrong")
+				case err != nil && (from != "nothing" || exit.Code(err) != exit.NotUp):
+					t.Error(err)
+				}
 				must(t, h.up())
 				if p := h.status().Problems; len(p) > 0 {
 					t.Error(p)
