@@ -5,6 +5,7 @@ package e2e
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -101,6 +102,15 @@ func TestHandOffTrustsNoID(t *testing.T) {
 	if own == "" {
 		t.Fatalf("no pin of km_own in %v", n.pins())
 	}
+	// A map like those of the roots, but for its size, whom believing would overrun.
+	small := filepath.Join(n.bpf, "small")
+	run(t, "", "bpftool", "map", "create", small, "type", "array", "key", "4", "value", "24", "entries", "8",
+		"name", "small", "flags", "0x400")
+	defer os.Remove(small)
+	id, err := pinnedID(small)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name := range vars {
 		other := vars["Cluster"]
 		if name == "Cluster" {
@@ -116,6 +126,7 @@ func TestHandOffTrustsNoID(t *testing.T) {
 			"an id that is none":        "export " + name + "=4294967295",
 			"another map of the store":  "export " + name + "=" + other,
 			"another map of kmesh-node": "export " + name + "=" + own,
+			"a map of another size":     "export " + name + "=" + strings.TrimPrefix(id, "map "),
 		} {
 			r := changed(t, n, change)
 			if r.code == exitDone || !contains(r.err, name) {

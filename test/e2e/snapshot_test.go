@@ -58,7 +58,12 @@ func snapshot() (hostState, error) {
 }
 
 func (s hostState) addObjects(kind string) error {
-	out, err := exec.Command("bpftool", "-j", kind, "list").Output()
+	var out []byte
+	// bpftool fails where an object goes away between its id and its turn.
+	err := eventually(func() (err error) {
+		out, err = exec.Command("bpftool", "-j", kind, "list").Output()
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("list with bpftool: %s: %w", kind, err)
 	}
