@@ -87,7 +87,7 @@ func NewBpfKmesh(cfg *Config) (_ *BpfKmesh, err error) {
 	if err := k.heedRun(); err != nil {
 		return nil, err
 	}
-	k.log.WithField("took", time.Since(begin).Round(10*time.Microsecond)).Info("phase NewBpfKmesh")
+	k.timed(begin).Info("phase NewBpfKmesh")
 	return k, nil
 }
 

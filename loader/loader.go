@@ -7,6 +7,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/kmesh-net/kmesh-node/internal/exit"
 )
 
@@ -75,7 +77,7 @@ func (l *BpfLoader) StartAdsMode(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	k.log.WithField("took", time.Since(begin).Round(10*time.Microsecond)).Infof("up: %s", k.outcome())
+	k.timed(begin).Infof("up: %s", k.outcome())
 	l.kmesh = k
 	return nil
 }
@@ -92,6 +94,11 @@ func (l *BpfLoader) Stop() {
 func (k *BpfKmesh) phase(name string, do func() error) error {
 	begin := time.Now()
 	err := do()
-	k.log.WithField("took", time.Since(begin).Round(10*time.Microsecond)).Infof("phase %s", name)
+	k.timed(begin).Infof("phase %s", name)
 	return err
+}
+
+// timed is a log entry with the time since begin, in ms as a number.
+func (k *BpfKmesh) timed(begin time.Time) *logrus.Entry {
+	return k.log.WithField("ms", float64(time.Since(begin).Microseconds())/1000)
 }
