@@ -218,21 +218,17 @@ func (k *BpfKmesh) isWanted(d dir, name string) bool {
 // ours says whether a pin of that name is of kmesh-node: of this build's table,
 // of the record, or a prepared one of either.
 func ours(d dir, name string, rec *record) bool {
-	for _, n := range []string{name, first(baseName(name))} {
+	base, _ := baseName(name)
+	for _, n := range []string{name, base} {
 		if _, ok := mapByName(n); ok && d == mapDir || d != mapDir && knownProgram(n) {
 			return true
 		}
-		if rec == nil {
-			continue
-		}
-		if _, ok := map[dir]map[string]uint32{mapDir: rec.Maps, progDir: rec.Progs, linkDir: rec.Links}[d][n]; ok {
+		if _, ok := rec.ids(d)[n]; ok {
 			return true
 		}
 	}
 	return false
 }
-
-func first(s string, _ bool) string { return s }
 
 // writeRecord records what is there now. An `up` that changed nothing writes nothing.
 func (k *BpfKmesh) writeRecord() error {

@@ -91,8 +91,7 @@ func TestUpRepairsALostPin(t *testing.T) {
 			h := newHost(t)
 			must(t, h.up())
 			ids := func() uint32 {
-				r := h.record()
-				return map[dir]map[string]uint32{mapDir: r.Maps, progDir: r.Progs, linkDir: r.Links}[c.dir][c.name]
+				return h.record().ids(c.dir)[c.name]
 			}
 			before := ids()
 			must(t, os.Remove(h.t_.pin(c.dir, c.name)))

@@ -113,6 +113,18 @@ func (t tree) load() (*record, error) {
 	return r, errors.Join(err, unix.Close(fd))
 }
 
+// ids are the recorded ids of a folder's pins, by name.
+func (r *record) ids(d dir) map[string]uint32 {
+	switch d {
+	case mapDir:
+		return r.Maps
+	case progDir:
+		return r.Progs
+	default:
+		return r.Links
+	}
+}
+
 // same says whether two records tell of the same state.
 func (r *record) same(o *record) bool {
 	return r.Build == o.Build && r.Release == o.Release && r.Generation == o.Generation && r.Variant == o.Variant &&
