@@ -69,11 +69,11 @@ enum km_manage { KM_MANAGE_ENROLLED = 0, KM_MANAGE_ALL = 1 };
 
 /* km_config, one entry, written by the loader alone. */
 struct km_config {
-	__u32 manage;		 /* enum km_manage */
-	__u32 control;		 /* control address answers: 0 or 1 */
-	__u32 outlier_failures;	 /* failures in a row; 0: detection off */
-	__u32 per_thread;	 /* results come by thread, not by socket */
-	__u64 outlier_backoff;	 /* ns, the first one; doubles each time */
+	__u32 manage;		   /* enum km_manage */
+	__u32 control;		   /* control address answers: 0 or 1 */
+	__u32 outlier_failures;	   /* failures in a row; 0: detection off */
+	__u32 per_thread;	   /* results come by thread, not by socket */
+	__u64 outlier_backoff;	   /* ns, the first one; doubles each time */
 	__u64 outlier_backoff_max; /* ns */
 };
 
@@ -200,9 +200,9 @@ struct km_range {
 struct km_endpoint {
 	__be32 ip[4]; /* IPv4 as ::ffff:a.b.c.d */
 	__be16 port;
-	__u8 family; /* 4 or 6 */
-	__u8 level;  /* of the back-off: times ejected in a row */
-	__u32 id;    /* never given out twice (2^32 wrap apart): tags km_conn */
+	__u8 family;	     /* 4 or 6 */
+	__u8 level;	     /* of the back-off: times ejected in a row */
+	__u32 id;	     /* never given out twice (2^32 wrap apart): tags km_conn */
 	__u64 ejected_until; /* ktime, ns; 0: healthy */
 	__u32 active;	     /* connections open, LEAST_REQUEST only */
 	__u32 fails;	     /* in a row */
@@ -223,8 +223,8 @@ struct km_endpoint_stats { /* slot 1 */
 
 /* The message as it came, in protobuf's wire format, for get and restore. */
 struct km_chunk {
-	__u32 next; /* handle, 0 at the end */
-	__u32 len;  /* bytes of data in this chunk */
+	__u32 next;    /* handle, 0 at the end */
+	__u32 len;     /* bytes of data in this chunk */
 	__u8 data[56]; /* runs on into the slots that follow */
 };
 
@@ -242,8 +242,8 @@ enum km_conn_flags {
 	KM_CONN_COUNTED = 2, /* is counted in km_endpoint.active */
 };
 struct km_conn {
-	__u64 cookie; /* of the socket; 0: free */
-	__u64 since;  /* ktime, ns, of connect; of a thread's record only */
+	__u64 cookie;	/* of the socket; 0: free */
+	__u64 since;	/* ktime, ns, of connect; of a thread's record only */
 	__u32 endpoint; /* handle */
 	__u32 id;	/* km_endpoint.id at that time */
 	__u32 flags;	/* enum km_conn_flags */
@@ -262,8 +262,7 @@ struct km_conns {
  * once more after that. */
 #define KM_NETNS_SLOT_SHIFT 52u
 #define KM_NETNS_SLOTS (1u << (64u - KM_NETNS_SLOT_SHIFT))
-#define KM_NETNS_SLOT(cookie) \
-	((__u32)((cookie) * 0x9e3779b97f4a7c15ull >> KM_NETNS_SLOT_SHIFT))
+#define KM_NETNS_SLOT(cookie) ((__u32)((cookie) * 0x9e3779b97f4a7c15ull >> KM_NETNS_SLOT_SHIFT))
 #define KM_NETNS_ASK (~0ull)
 struct km_netns {
 	__u64 since; /* ktime, ns */
@@ -281,9 +280,9 @@ struct km_netns {
 
 /* km_stats, PERCPU_ARRAY, one entry: what should be rare. */
 struct km_stats {
-	__u64 restarts;	 /* a chain began again: overtaken or preempted */
-	__u64 overtaken; /* gave up restarting: took the newest of each root */
-	__u64 uncounted; /* no free way in km_conn: not counted, no result */
+	__u64 restarts;	   /* a chain began again: overtaken or preempted */
+	__u64 overtaken;   /* gave up restarting: took the newest of each root */
+	__u64 uncounted;   /* no free way in km_conn: not counted, no result */
 	__u64 all_ejected; /* every endpoint ejected: used one all the same */
 };
 
@@ -298,8 +297,7 @@ enum km_tail {
 	KM_TAILS = 6,
 };
 
-#define KM_ASSERT_SLOT(t) \
-	_Static_assert(sizeof(struct t) == KM_SLOT_SIZE, #t " is one slot")
+#define KM_ASSERT_SLOT(t) _Static_assert(sizeof(struct t) == KM_SLOT_SIZE, #t " is one slot")
 KM_ASSERT_SLOT(km_listener);
 KM_ASSERT_SLOT(km_route);
 KM_ASSERT_SLOT(km_cluster);

@@ -84,8 +84,8 @@ static __always_inline bool choose_in_slot(struct choice *c, __u32 pick, __u32 s
 
 	if (!e)
 		return false;
-	_Pragma("clang loop unroll(full)")
-	for (__u32 k = 0; k < KM_CELLS8; k++, i++) { /* i wraps in the header's two cells */
+	_Pragma("clang loop unroll(full)") for (__u32 k = 0; k < KM_CELLS8; k++, i++)
+	{ /* i wraps in the header's two cells */
 		__u64 unused = ~(((__s64)i - n) >> 63);
 
 		c->handle = e[k].arg;

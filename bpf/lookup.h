@@ -189,8 +189,8 @@ static __always_inline __u32 pick_entry(__u32 handle, const struct km_pick *p, b
 
 	*index = 0;
 	if (n > 1 && total > 1)
-		pos = in_turn ? next_count(p->counter) % total * p->step % total :
-				(__u32)random % total;
+		pos = in_turn ? next_count(p->counter) % total * p->step % total
+			      : (__u32)random % total;
 	if (total != n)
 		return entry_of(handle, n, pos, index);
 	*index = pos;

@@ -37,8 +37,8 @@ struct {
 	__type(value, __u32);
 } TAILS SEC(".maps");
 
-static __always_inline int next(struct bpf_sock_addr *ctx, struct state *s,
-				const struct km_addr *a, enum km_tail to)
+static __always_inline int next(struct bpf_sock_addr *ctx, struct state *s, const struct km_addr *a,
+				enum km_tail to)
 {
 	if (state_save(s, a))
 		bpf_tail_call(ctx, &TAILS, to);
@@ -47,8 +47,8 @@ static __always_inline int next(struct bpf_sock_addr *ctx, struct state *s,
 
 /* On to the stage that has something to decide about the target; ranges: the one
  * for which ranges are. */
-static __always_inline int on(struct bpf_sock_addr *ctx, struct state *s,
-			      const struct km_addr *a, enum km_tail ranges)
+static __always_inline int on(struct bpf_sock_addr *ctx, struct state *s, const struct km_addr *a,
+			      enum km_tail ranges)
 {
 	switch (s->target.kind) {
 	case KM_T_CLUSTER:
@@ -269,7 +269,7 @@ static __always_inline int redirect(struct bpf_sock_addr *ctx, struct choice *c,
 struct group {
 	const struct km_cluster *cluster;
 	const struct km_pick *p;
-	__u32 pick; /* handle of p */
+	__u32 pick;  /* handle of p */
 	__u32 count; /* priorities */
 };
 
@@ -319,7 +319,8 @@ static __always_inline int cluster(struct bpf_sock_addr *ctx)
 		return redirect(ctx, &c, g.cluster->lb);
 	s.slot = (KM_PICK_CELL0 + c.index) / KM_CELLS8;
 	s.searched = 0;
-	return next(ctx, &s, &a, g.p->n > 1 && ++s.tries < TRIES ? KM_TAIL_CLUSTER : KM_TAIL_SEARCH);
+	return next(ctx, &s, &a,
+		    g.p->n > 1 && ++s.tries < TRIES ? KM_TAIL_CLUSTER : KM_TAIL_SEARCH);
 }
 
 /* Where the first choices were ejected: the next endpoint in order that is not,
@@ -342,10 +343,9 @@ static __always_inline int search(struct bpf_sock_addr *ctx)
 	if (found != FOUND)
 		return found == NONE ? PASS : restart(ctx, &s, &a);
 	slots = (KM_PICK_CELL0 + g.p->n + KM_CELLS8 - 1) / KM_CELLS8;
-	_Pragma("clang loop unroll(full)")
-	for (__u32 k = 0; k < SEARCH; k++)
-		if (choose_in_slot(&c, g.pick, s.slot + k, g.p->n, now))
-			return redirect(ctx, &c, g.cluster->lb);
+	_Pragma("clang loop unroll(full)") for (__u32 k = 0; k < SEARCH; k++) if (
+		choose_in_slot(&c, g.pick, s.slot + k, g.p->n, now)) return redirect(ctx, &c,
+										     g.cluster->lb);
 	s.slot += SEARCH;
 	s.searched += SEARCH;
 	if (s.slot >= slots) { /* once more from the start, to where it began */
@@ -368,9 +368,7 @@ static __always_inline int search(struct bpf_sock_addr *ctx)
 	/* Still here: no more tail calls. Better an endpoint that was ejected than
 	 * none of the cluster's. */
 	i = bpf_get_prandom_u32() % g.p->n;
-	return choose(&c, entry_at(g.pick, i).arg, i) ?
-		       redirect(ctx, &c, g.cluster->lb) :
-		       PASS;
+	return choose(&c, entry_at(g.pick, i).arg, i) ? redirect(ctx, &c, g.cluster->lb) : PASS;
 }
 
 #define STAGE(name, stage)                                                                         \
