@@ -26,7 +26,7 @@ test: ## everything: lint, units, sanitizers, fuzzing, end to end (root)
 	$(Q)MAKE='$(MAKE)' scripts/test.sh lint test-scripts test-unit test-c fuzz test-e2e
 
 test-unit: $(BPF) $(STORE_A) ## Go unit tests
-	$(Q)$(GO_CMD) test -v $(UNIT)
+	$(Q)$(GO_CMD) test -v -count=1 $(UNIT)
 
 test-scripts: ## scripts/ with stand-ins for the package managers
 	$(Q)test/scripts/run.sh
