@@ -181,3 +181,18 @@ func TestWorkloadModeIsSaidNotToBeThere(t *testing.T) {
 	cmd := exec.Command(n.bin, "--bpf-fs-path", n.bpf, "--cgroup2-path", n.cg, "up")
 	refused(t, exitUsage, runCommand(t, cmd), "workload", "--mode ads")
 }
+
+func TestWhatWasDoneIsJSONToo(t *testing.T) {
+	n := upNode(t)
+	p := newPod(t)
+	docs := n.write(cds(static("a", epA1)))
+	for _, args := range [][]string{
+		{"apply", "-f", docs}, {"enroll", "--netns", p.path}, {"unenroll", "--netns", p.path}, {"delete", "cluster", "a"},
+	} {
+		var v map[string]any
+		n.query(&v, args...)
+		if len(v) == 0 {
+			t.Errorf("%v -o json says nothing", args)
+		}
+	}
+}

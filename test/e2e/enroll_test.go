@@ -229,3 +229,44 @@ func TestProcessesOutsideTheCgroupAreUntouched(t *testing.T) {
 	}
 	wantReach(t, c, service, service)
 }
+
+// A table of slots over the cookies answers for most namespaces. Where two share
+// a slot, one that leaves must not take the other with it.
+func TestNamespacesThatShareASlotAreToldApart(t *testing.T) {
+	n, p, c := guest(t)
+	slot := func(cookie uint64) uint32 { return uint32(cookie * 0x9e3779b97f4a7c15 >> 52) }
+	other := p.cookie() + 1
+	for slot(other) != slot(p.cookie()) {
+		other++
+	}
+	name := fmt.Sprint(other)
+	in := func(pin string) string { return filepath.Join(n.bpf, "kmesh_node/ads/map", pin) }
+	key := binary.NativeEndian.AppendUint64(nil, other)
+	add := func() {
+		t.Helper()
+		if err := mapElem(in("km_netns"), unix.BPF_MAP_UPDATE_ELEM, key, make([]byte, 8)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.enroll(p)
+	add()
+	n.want(exitDone, "unenroll", "--netns", p.path)
+	wantReach(t, c, service, service)
+	n.enroll(p) // the slot says that the map must be asked
+	wantReach(t, c, service, epA1)
+	n.want(exitDone, "unenroll", "--cookie", name)
+	wantReach(t, c, service, epA1)
+	n.want(exitDone, "unenroll", "--netns", p.path)
+
+	// The other was there first, and leaves first.
+	add()
+	index := binary.NativeEndian.AppendUint32(nil, slot(other))
+	if err := mapElem(in("km_netns_slot"), unix.BPF_MAP_UPDATE_ELEM, index, key); err != nil {
+		t.Fatal(err)
+	}
+	wantReach(t, c, service, service)
+	n.enroll(p)
+	wantReach(t, c, service, epA1)
+	n.want(exitDone, "unenroll", "--cookie", name)
+	wantReach(t, c, service, epA1)
+}

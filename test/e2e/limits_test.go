@@ -115,3 +115,26 @@ func TestBeyondALimitNothingIsCut(t *testing.T) {
 	}
 	wantReach(t, c, service, epA1)
 }
+
+func TestManyClustersAndListeners(t *testing.T) {
+	const clusters, listeners = 16384, 8192
+	n := upNode(t)
+	p, addrs := crowd(t, clusters, func(int) int { return 9000 })
+	n.enroll(p)
+	var cs, ls []obj
+	at := func(i int) string { return portAddr(fmt.Sprintf("10.100.%d.%d", i/250, i%250+1), 80) }
+	for i := range clusters {
+		cs = append(cs, static(fmt.Sprint("cluster-", i), addrs[i]))
+	}
+	for i := range listeners {
+		ls = append(ls, listener(at(i), toCluster(fmt.Sprint("cluster-", 2*i+1))))
+	}
+	n.apply(cds(cs...), lds(ls...))
+	if s := n.store(); s.Clusters.Used != clusters || s.Listeners.Used != listeners {
+		t.Errorf("status shows %d clusters and %d listeners", s.Clusters.Used, s.Listeners.Used)
+	}
+	c := p.client(0)
+	for _, i := range []int{0, 1, 4095, 4096, 8191} {
+		wantSpread(t, c, at(i), counts{addrs[2*i+1]: 3})
+	}
+}
