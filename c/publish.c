@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "batch.h"
+#include "cluster/cluster.pb-c.h"
 #include "error.h"
 #include "kernel.h"
 #include "wire.h"
@@ -342,6 +343,18 @@ static void end(struct batch *b)
 	}
 }
 
+static uint64_t endpoints_of(const struct change *c)
+{
+	const Cluster__Cluster *m = (const Cluster__Cluster *)c->message;
+	uint64_t n = 0;
+
+	if (c->kind != KM_CLUSTER || !m->load_assignment)
+		return 0;
+	for (size_t i = 0; i < m->load_assignment->n_endpoints; i++)
+		n += m->load_assignment->endpoints[i]->n_lb_endpoints;
+	return n;
+}
+
 /* About how many slots the batch takes, for growing once. */
 static uint64_t estimate(const struct batch *b)
 {
@@ -349,10 +362,14 @@ static uint64_t estimate(const struct batch *b)
 
 	for (size_t i = 0; i < b->n; i++) {
 		const struct change *c = &b->changes[i];
+		uint64_t n;
 
-		/* An endpoint takes some 16 bytes of wire and two slots. */
-		if (!c->idle && !c->remove)
-			slots += 4 + c->wire_len / (c->kind == KM_CLUSTER ? 8 : 32);
+		if (c->idle || c->remove)
+			continue;
+		/* Head, name, choice, message, endpoints. */
+		n = endpoints_of(c);
+		slots += 4 + n / KM_CELLS8 + c->wire_len / (KM_SLOT_SIZE - 8) +
+			 KM_ENDPOINT_SLOTS * n;
 	}
 	return slots;
 }

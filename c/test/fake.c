@@ -162,7 +162,7 @@ static int map_lookup(int fd, const void *key, void *value)
 
 static void wait_for_readers(void)
 {
-	fake.graces++;
+	__atomic_add_fetch(&fake.graces, 1, __ATOMIC_RELAXED);
 	if (fake.grace_us)
 		usleep(fake.grace_us);
 	for (unsigned int i = 0; i < FAKE_READERS; i++) {

@@ -234,6 +234,19 @@ static void weights_of_kept_endpoints_follow(void)
 	CHECK_INT(e->weight, 5);
 }
 
+static void a_refused_batch_leaves_weights(void)
+{
+	Cluster__Cluster *c = make_simple("a", "10.0.0.1:80 10.0.0.2:80");
+	const struct km_endpoint *e;
+
+	CHECK_INT(deserial_init(), 0);
+	CHECK_INT(put(c), 0);
+	c->load_assignment->endpoints[0]->lb_endpoints[1]->load_balancing_weight = 5;
+	CHECK_INT(PUT(c, make_simple("b", "0.0.0.0:80")), -EINVAL);
+	e = fake_node(endpoint_handle("a", "10.0.0.2:80"));
+	CHECK_INT(e->weight, 1);
+}
+
 static void what_connects_saw_can_be_asked_for(void)
 {
 	struct km_endpoint_stats *counted;
@@ -318,6 +331,7 @@ const struct test cluster_tests[] = {
 	TEST(counts_outlive_a_push),
 	TEST(ids_are_given_out_once),
 	TEST(weights_of_kept_endpoints_follow),
+	TEST(a_refused_batch_leaves_weights),
 	TEST(what_connects_saw_can_be_asked_for),
 	TEST(bad_endpoints_are_refused),
 	TEST(every_count_of_endpoints_fits),

@@ -93,6 +93,24 @@ static void the_longest_prefix_wins(void)
 	CHECK_TEXT(where("10.1.0.1:81"), "sixteen");
 }
 
+static void a_prefix_is_of_its_own_family(void)
+{
+	Listener__Listener *four = make_listener("0.0.0.0:80");
+	Listener__Listener *six = make_listener("[::]:80");
+	Listener__FilterChain *chain;
+
+	chain = make_chain(four);
+	make_prefix(chain, "::/0");
+	make_tcp(chain, "six");
+	chain = make_chain(six);
+	make_prefix(chain, "0.0.0.0/0");
+	make_tcp(chain, "four");
+	CHECK_INT(deserial_init(), 0);
+	CHECK_INT(PUT(four, six), 0);
+	CHECK_TEXT(where("10.0.0.1:80"), "pass");
+	CHECK_TEXT(where("[2001:db8::1]:80"), "pass");
+}
+
 static void the_default_chain_takes_the_rest(void)
 {
 	Listener__Listener *l = make_listener("0.0.0.0:80");
@@ -305,6 +323,7 @@ const struct test listener_tests[] = {
 	TEST(a_deleted_exact_listener_leaves_the_wildcard),
 	TEST(passthrough_and_udp_are_left_alone),
 	TEST(the_longest_prefix_wins),
+	TEST(a_prefix_is_of_its_own_family),
 	TEST(the_default_chain_takes_the_rest),
 	TEST(chains_match_by_the_listeners_port),
 	TEST(chains_match_by_protocol),
