@@ -159,7 +159,7 @@ func (s *sandbox) fresh(enrolled *pod) error {
 	for _, args := range [][]string{
 		{"down"}, {"up"}, {"enroll", "--netns", enrolled.path},
 	} {
-		if _, _, err := s.node(args...); err != nil {
+		if _, err := s.node(args...); err != nil {
 			return err
 		}
 	}
@@ -172,7 +172,7 @@ func (s *sandbox) configure() error {
 	if err != nil {
 		return err
 	}
-	_, _, err = s.node("apply", "-f", path)
+	_, err = s.node("apply", "-f", path)
 	return err
 }
 

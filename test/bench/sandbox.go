@@ -173,26 +173,34 @@ func (s *sandbox) args(command ...string) []string {
 	return append([]string{"--mode", "ads", "--bpf-fs-path", s.bpffs, "--cgroup2-path", s.cgroup}, command...)
 }
 
-// node runs kmesh-node in ads mode on the sandbox and returns how long it took and
-// what it printed. The error of a failed command ends in what it said.
-func (s *sandbox) node(args ...string) (time.Duration, string, error) {
-	return timeCommand(exec.Command(filepath.Join(s.build, "kmesh-node"), s.args(args...)...))
+// ran is what became of a command that succeeded.
+type ran struct {
+	wall time.Duration
+	cpu  time.Duration // of it and of the processes that it waited for
+	out  string
 }
 
-func timeCommand(cmd *exec.Cmd) (time.Duration, string, error) {
+// node runs kmesh-node in ads mode on the sandbox. The error of a failed command
+// ends in what it said.
+func (s *sandbox) node(args ...string) (ran, error) {
+	return runCommand(exec.Command(filepath.Join(s.build, "kmesh-node"), s.args(args...)...))
+}
+
+func runCommand(cmd *exec.Cmd) (ran, error) {
 	var out, said strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &said
 	start := time.Now()
 	err := cmd.Run()
-	took := time.Since(start)
+	r := ran{wall: time.Since(start), out: out.String()}
 	if err != nil {
 		text := strings.TrimSpace(said.String())
 		if len(text) > 600 {
 			text = "..." + text[len(text)-600:]
 		}
-		err = fmt.Errorf("%s %s: %w: %s", filepath.Base(cmd.Path), strings.Join(cmd.Args[1:], " "), err, text)
+		return r, fmt.Errorf("%s %s: %w: %s", filepath.Base(cmd.Path), strings.Join(cmd.Args[1:], " "), err, text)
 	}
-	return took, out.String(), err
+	r.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	return r, nil
 }
 
 // pins is the directory of kmesh-node's own pins of one sort: map, prog or link.

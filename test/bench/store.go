@@ -35,12 +35,12 @@ type storeFigure struct {
 // its own, and returns what it printed by figure.
 func (b *bench) benchStore(args ...string) (map[string][]storeFigure, error) {
 	command := append([]string{"exec", "--", filepath.Join(b.build, "test", "bench_store")}, args...)
-	_, text, err := b.node(command...)
+	r, err := b.node(command...)
 	if err != nil {
 		return nil, err
 	}
 	out := map[string][]storeFigure{}
-	for lines := bufio.NewScanner(strings.NewReader(text)); lines.Scan(); {
+	for lines := bufio.NewScanner(strings.NewReader(r.out)); lines.Scan(); {
 		var f storeFigure
 		if err := json.Unmarshal(lines.Bytes(), &f); err != nil {
 			return nil, fmt.Errorf("read bench_store's %q: %w", lines.Text(), err)
