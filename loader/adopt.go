@@ -16,7 +16,13 @@ import (
 // which a program still holds is pinned again, so that its content stays in use.
 func (k *BpfKmesh) openMaps() error {
 	for _, m := range mapTable {
-		fd, err := k.openOurs(mapDir, m.name, k.found.Maps[m.name])
+		id := k.found.Maps[m.name]
+		if m.perLoad {
+			// The kernel empties a prog array when its last pin or descriptor
+			// goes, but in its own time: full now, it may be empty soon.
+			id = 0
+		}
+		fd, err := k.openOurs(mapDir, m.name, id)
 		if err != nil {
 			return err
 		}
