@@ -23,8 +23,9 @@ static void take_back_entries(struct batch *b)
 		if (ref_kind(b->roots.v[i]) != KM_LISTENER || !tree_of(b, t, root))
 			continue;
 		ports_remove(s, &t->addr[root]);
-		/* What cannot be deleted leads to a root without a tree. */
-		kernel.map_delete(s->env.fd[ENV_LISTENER], &t->addr[root]);
+		/* What cannot be deleted leads nowhere; a rebuild takes it out. */
+		if (kernel.map_delete(s->env.fd[ENV_LISTENER], &t->addr[root]))
+			s->loaded = false;
 	}
 }
 

@@ -68,6 +68,23 @@ static void reuse_after_another_waits_for_readers(void)
 	CHECK_INT(fake.graces, 1);
 }
 
+static int other_closes(void *arg)
+{
+	return deserial_uninit(true) != 0;
+}
+
+/* Taking a gone listener's entry out is no publication. */
+static void an_entry_that_another_takes_out_is_noticed(void)
+{
+	CHECK_INT(deserial_init(), 0);
+	CHECK_INT(put(make_tcp_listener("10.0.0.1:80", "a")), 0);
+	CHECK_INT(delete_listener("10.0.0.1:80"), 0);
+	CHECK_INT(fake_process(other_closes, NULL), 0);
+	CHECK_INT(fake_listeners(), 0);
+	CHECK_INT(put(make_tcp_listener("10.0.0.1:80", "b")), 0);
+	CHECK_TEXT(where("10.0.0.1:80"), "b");
+}
+
 static void a_held_lock_times_out(void)
 {
 	CHECK_INT(deserial_init(), 0);
@@ -109,6 +126,7 @@ const struct test process_tests[] = {
 	TEST(another_writer_is_noticed),
 	TEST(what_another_has_deleted_is_gone),
 	TEST(reuse_after_another_waits_for_readers),
+	TEST(an_entry_that_another_takes_out_is_noticed),
 	TEST(a_held_lock_times_out),
 	TEST(a_held_lock_keeps_init_waiting),
 	TEST(emptying_takes_everything),
