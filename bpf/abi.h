@@ -62,7 +62,9 @@ struct km_meta {
 	__u64 next_id;	  /* next km_endpoint.id to give out */
 	__u64 writing;	  /* generation being published; 0: none. A writer that finds
 			   * it set takes back what a crash left behind */
-	__u64 reserved[4];
+	__u64 entries;	  /* raised when km_listener or km_ports changed outside of a
+			* commit: a writer that did not do it rebuilds */
+	__u64 reserved[3];
 };
 
 enum km_manage { KM_MANAGE_ENROLLED = 0, KM_MANAGE_ALL = 1 };
@@ -165,7 +167,7 @@ struct km_pick {
 	__u32 n;
 	__u32 total;
 	__u32 step;
-	__u32 counter; /* index of the round-robin counter; 0: n is 1 */
+	__u32 counter; /* index of the round-robin counter; 0: not taken in turn */
 	struct km_entry entries[6];
 };
 
@@ -195,6 +197,8 @@ struct km_range {
 	struct km_target target;
 };
 
+#define KM_ENDPOINT_ID (1u << 31)
+
 /* An endpoint of one cluster: two slots, alive as long as the cluster has that
  * address, so that counters survive a push. The first is read by connect. */
 struct km_endpoint {
@@ -202,13 +206,16 @@ struct km_endpoint {
 	__be16 port;
 	__u8 family;	     /* 4 or 6 */
 	__u8 level;	     /* of the back-off: times ejected in a row */
-	__u32 id;	     /* never given out twice (2^32 wrap apart): tags km_conn */
+	__u32 id;	     /* tags km_conn. From KM_ENDPOINT_ID up, as no other word in
+			      * this place of a slot is; given out anew after 2^31 */
 	__u64 ejected_until; /* ktime, ns; 0: healthy */
 	__u32 active;	     /* connections open, LEAST_REQUEST only */
 	__u32 fails;	     /* in a row */
 	__u32 cluster;	     /* index of the owner */
 	__u32 weight;	     /* as configured: endpoint's share in its group */
-	__u64 reserved[2];
+	__u32 ejections;     /* connects begun before the last one do not count */
+	__u32 pad;
+	__u64 reserved;
 };
 struct km_endpoint_stats { /* slot 1 */
 	__u64 ok;
@@ -242,12 +249,12 @@ enum km_conn_flags {
 	KM_CONN_COUNTED = 2, /* is counted in km_endpoint.active */
 };
 struct km_conn {
-	__u64 cookie;	/* of the socket; 0: free */
-	__u64 since;	/* ktime, ns, of connect; of a thread's record only */
-	__u32 endpoint; /* handle */
-	__u32 id;	/* km_endpoint.id at that time */
-	__u32 flags;	/* enum km_conn_flags */
-	__u32 pad;
+	__u64 cookie;	 /* of the socket; 0: free */
+	__u64 since;	 /* ktime, ns, of connect; of a thread's record only */
+	__u32 endpoint;	 /* handle */
+	__u32 id;	 /* km_endpoint.id at that time */
+	__u32 flags;	 /* enum km_conn_flags */
+	__u32 ejections; /* km_endpoint.ejections at that time */
 };
 struct km_conns {
 	struct km_conn way[KM_CONN_WAYS];

@@ -31,12 +31,20 @@ static __always_inline bool choose(struct choice *c, __u32 handle, __u32 index)
 	return c->endpoint != NULL;
 }
 
+/* With outlier detection off, what was ejected before takes connections again. */
+static __always_inline bool detects(void)
+{
+	const struct km_config *cfg = config();
+
+	return cfg && cfg->outlier_failures;
+}
+
 static __always_inline bool healthy(const struct choice *c)
 {
 	__u64 until = c->endpoint->ejected_until;
 
 	/* Reading the clock costs more than all the rest of the choice. */
-	return !until || until <= bpf_ktime_get_ns();
+	return !until || !detects() || until <= bpf_ktime_get_ns();
 }
 
 /* Is a the better of two for LEAST_REQUEST: healthy, then fewer connections

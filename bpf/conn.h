@@ -7,6 +7,7 @@
 #include <bpf/bpf_helpers.h>
 #include "bpf/abi.h"
 #include "bpf/maps_node.h"
+#include "bpf/slab.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -40,7 +41,8 @@ static __always_inline struct km_conn *conn_find(__u64 tag)
 /* Takes this tag's own way, else a free one, else one whose connection is not
  * counted (only its result is lost). A counted one is never overwritten, or
  * its close would not be counted down. */
-static __always_inline void conn_put(__u64 tag, __u32 endpoint, __u32 id, __u64 now, __u32 flags)
+static __always_inline void conn_put(__u64 tag, __u32 handle, const struct km_endpoint *e,
+				     __u64 now, __u32 flags)
 {
 	struct km_conns *b = conn_bucket(tag);
 	__u32 own = KM_CONN_WAYS, free = KM_CONN_WAYS, idle = KM_CONN_WAYS, way;
@@ -64,9 +66,19 @@ static __always_inline void conn_put(__u64 tag, __u32 endpoint, __u32 id, __u64 
 	c = &b->way[way & (KM_CONN_WAYS - 1)];
 	c->cookie = tag;
 	c->since = now;
-	c->endpoint = endpoint;
-	c->id = id;
+	c->endpoint = handle;
+	c->id = e->id;
 	c->flags = flags;
+	c->ejections = e->ejections;
+}
+
+/* The endpoint that a record is about, while it is there: its node may be of
+ * another kind by now, of another endpoint, or of none. */
+static __always_inline struct km_endpoint *conn_endpoint(const struct km_conn *c)
+{
+	struct km_endpoint *e = node(c->endpoint);
+
+	return e && e->id == c->id && (e->family == 4 || e->family == 6) ? e : NULL;
 }
 
 #endif

@@ -12,8 +12,6 @@
 #include "bpf/conn.h"
 #include "bpf/result.h"
 
-#define DEFERRED (-1000)
-
 SEC("raw_tracepoint.w/connect_ret")
 int connect_ret(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -22,8 +20,7 @@ int connect_ret(struct bpf_raw_tracepoint_args *ctx)
 
 	if (ret == DEFERRED)
 		*err = 0;
-	else
-		thread_result(ret);
+	thread_result(ret);
 	return 0;
 }
 

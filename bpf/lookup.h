@@ -19,7 +19,8 @@ struct {
 	__type(value, struct km_counters);
 } km_counter SEC(".maps");
 
-#define MAX_RESTARTS 8
+/* A chain is up to five tail calls, of 33. */
+#define MAX_RESTARTS 4
 
 /* A connect's destination: IPv4 as ::ffff:a.b.c.d, so that an IPv4-mapped
  * address that came through connect6 is the IPv4 connection that it is. */
@@ -28,17 +29,36 @@ static __always_inline bool is_ipv4(const struct km_addr *a)
 	return a->ip[0] == 0 && a->ip[1] == 0 && a->ip[2] == bpf_htonl(0xffff);
 }
 
-/* The tree's handle at the generation this connect goes by. False when
- * it was overtaken: both words are newer. A writer stores prev before cur and
- * cur before the generation, so a word that is too new always leaves the old
- * one in prev until another publication of the same root. */
-static __always_inline bool handle_at(const struct km_root *r, const struct state *s, __u32 *handle)
+/* Zero, but neither the compiler nor the verifier knows; x: any value that came
+ * from a map. An index to which it is added is loaded after x on every CPU. */
+static __always_inline __u32 unknown_zero(__u64 x)
 {
-	__u64 cur = *(volatile const __u64 *)&r->cur;
+	__u64 v = 0;
+
+	asm volatile("%0 ^= %1\n\t%0 ^= %1" : "+r"(v) : "r"(x));
+	return v;
+}
+
+static __always_inline const struct km_root *root_at(void *roots, __u32 i, __u64 after)
+{
+	i += unknown_zero(after);
+	return bpf_map_lookup_elem(roots, &i);
+}
+
+/* The handle of root i's tree at the generation that this connect goes by; 0: no
+ * tree. False when it was overtaken: both words are newer. A writer stores prev
+ * before cur and cur before the generation, so a word that is too new always
+ * leaves the old one in prev until another publication of the same root. */
+static __always_inline bool handle_at(void *roots, __u32 i, const struct state *s, __u32 *handle)
+{
+	const struct km_root *r = root_at(roots, i, s->generation);
+	__u64 cur = r ? *(volatile const __u64 *)&r->cur : 0;
 	__u64 word = cur;
 
-	if (word >> KM_HANDLE_BITS > s->generation)
-		word = *(volatile const __u64 *)&r->prev;
+	if (word >> KM_HANDLE_BITS > s->generation) {
+		r = root_at(roots, i, cur);
+		word = r ? *(volatile const __u64 *)&r->prev : 0;
+	}
 	if (word >> KM_HANDLE_BITS > s->generation) {
 		struct km_stats *st = stats();
 
@@ -53,11 +73,11 @@ static __always_inline bool handle_at(const struct km_root *r, const struct stat
 	return true;
 }
 
-static __always_inline bool tree_at(const struct km_root *r, const struct state *s, void **tree)
+static __always_inline bool tree_at(void *roots, __u32 i, const struct state *s, void **tree)
 {
 	__u32 handle;
 
-	if (!handle_at(r, s, &handle))
+	if (!handle_at(roots, i, s, &handle))
 		return false;
 	*tree = node(handle);
 	return true;
@@ -83,15 +103,6 @@ static __always_inline bool before(const struct km_range *r, __u64 hi, __u64 lo,
  * added to a pointer, only used as a key and compared. Otherwise its value would
  * have to be tracked exactly, and that is 2^13 different searches.
  */
-
-/* Zero, but the verifier does not know; x: any value that came from a map. */
-static __always_inline __u32 unknown_zero(__u64 x)
-{
-	__u64 v = 0;
-
-	asm volatile("%0 ^= %1\n\t%0 ^= %1" : "+r"(v) : "r"(x));
-	return v;
-}
 
 /* The target of the last range that begins at or before the address. */
 static __always_inline struct km_target range_find(__u32 handle, const struct km_addr *a)

@@ -21,8 +21,7 @@
 
 #define MAX_LEVEL 32
 
-/* Skips the endpoint for a while: twice as long each time in a row. Failures of
- * connects that were under way when it was ejected do not count again. */
+/* Skips the endpoint for a while: twice as long each time in a row. */
 static __always_inline void eject(struct km_endpoint *e, struct km_endpoint_stats *s)
 {
 	const struct km_config *cfg = config();
@@ -41,6 +40,7 @@ static __always_inline void eject(struct km_endpoint *e, struct km_endpoint_stat
 	if (wait > cfg->outlier_backoff_max || wait >> level != cfg->outlier_backoff)
 		wait = cfg->outlier_backoff_max;
 	e->level = level + 1;
+	e->ejections++;
 	e->ejected_until = now + wait;
 	__sync_fetch_and_add(&s->ejections, 1);
 }
@@ -48,10 +48,10 @@ static __always_inline void eject(struct km_endpoint *e, struct km_endpoint_stat
 /* err: 0 connected, after took ns; else a positive errno. */
 static __always_inline void result(struct km_conn *c, int err, __u64 took)
 {
-	struct km_endpoint *e = node(c->endpoint);
+	struct km_endpoint *e = conn_endpoint(c);
 	struct km_endpoint_stats *s = node(c->endpoint + 1);
 
-	if (!e || !s || e->id != c->id)
+	if (!e || !s)
 		return;
 	switch (err) {
 	case 0:
@@ -80,19 +80,25 @@ static __always_inline void result(struct km_conn *c, int err, __u64 took)
 		__sync_fetch_and_add(&s->errors, 1);
 		return;
 	}
+	/* Under way when the endpoint was last ejected: that has been answered. */
+	if (c->ejections != e->ejections)
+		return;
 	__sync_fetch_and_add(&e->fails, 1);
 	eject(e, s);
 }
 
-/* A system call's own return value, by thread: for the variants of the
- * tracepoint that know no socket. A non-blocking connect has no result yet. */
+/* A patched kernel's word for a connect that it put off until the first data. */
+#define DEFERRED (-1000)
+
+/* A system call's own return value, by thread: for the variants of the tracepoint
+ * that know no socket. A connect that does not wait has no result yet. */
 static __always_inline void thread_result(long ret)
 {
 	struct km_conn *c = conn_find(bpf_get_current_pid_tgid() | KM_CONN_THREAD);
 
 	if (!c)
 		return;
-	if (ret != -E_INPROGRESS && ret != -E_ALREADY && ret != -E_INTR)
+	if (ret != DEFERRED && ret != -E_INPROGRESS && ret != -E_ALREADY && ret != -E_INTR)
 		result(c, ret < 0 ? -ret : 0, bpf_ktime_get_ns() - c->since);
 	c->cookie = 0;
 }

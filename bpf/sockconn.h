@@ -98,18 +98,12 @@ static __always_inline bool listener_at(const struct km_addr *a, const struct st
 					struct km_listener **listener)
 {
 	__u32 *value = bpf_map_lookup_elem(&km_listener, a);
-	struct km_root *root;
 	struct km_listener *l;
-	__u32 i;
 
 	*listener = NULL;
 	if (!value)
 		return true;
-	i = *(volatile __u32 *)value;
-	root = bpf_map_lookup_elem(&km_lroot, &i);
-	if (!root)
-		return true;
-	if (!tree_at(root, s, (void **)&l))
+	if (!tree_at(&km_lroot, *(volatile __u32 *)value, s, (void **)&l))
 		return false;
 	/* The hash element may have been recycled for another listener. */
 	if (l && l->head.kind == KM_LISTENER && l->addr.port == a->port &&
@@ -126,21 +120,27 @@ static __always_inline int begin(struct bpf_sock_addr *ctx, struct state *s,
 	struct km_listener *l = NULL;
 	struct km_ports *ports;
 	struct km_meta *meta;
-	__u32 word, zero = 0;
-	__u64 bit;
+	__u32 word, bit, zero = 0;
+	bool exact, wildcard;
+
+	/* The generation before all that goes by it. */
+	meta = bpf_map_lookup_elem(&km_meta, &zero);
+	if (!meta)
+		return PASS;
+	s->generation = *(volatile __u64 *)&meta->generation;
 
 	/* Most ports of most hosts have no listener: known without hashing. */
-	word = bpf_ntohs(a->port) / 64;
-	bit = 1ull << (bpf_ntohs(a->port) & 63);
+	word = bpf_ntohs(a->port) / 64 + unknown_zero(s->generation);
 	ports = bpf_map_lookup_elem(&km_ports, &word);
-	meta = bpf_map_lookup_elem(&km_meta, &zero);
-	if (!ports || !meta || !((ports->exact | ports->wildcard) & bit))
+	if (!ports)
 		return PASS;
+	bit = bpf_ntohs(a->port) & 63;
+	exact = *(volatile __u64 *)&ports->exact >> bit & 1;
+	wildcard = *(volatile __u64 *)&ports->wildcard >> bit & 1;
 
-	s->generation = *(volatile __u64 *)&meta->generation;
-	if (ports->exact & bit && !listener_at(a, s, &l))
+	if (exact && !listener_at(a, s, &l))
 		return restart(ctx, s, a);
-	if (!l && ports->wildcard & bit) {
+	if (!l && wildcard) {
 		struct km_addr any = { .port = a->port };
 
 		any.ip[2] = is_ipv4(a) ? a->ip[2] : 0;
@@ -174,10 +174,12 @@ static __always_inline int begin_again(struct bpf_sock_addr *ctx)
 {
 	struct state s;
 	struct km_addr a;
+	__u8 restarts;
 
 	destination(ctx, &a);
-	if (!state_open(&s, &a))
-		s = (struct state){};
+	/* Of a state that opens, only how often; the rest is of other trees. */
+	restarts = state_open(&s, &a) ? s.restarts : 0;
+	s = (struct state){ .restarts = restarts };
 	return begin(ctx, &s, &a);
 }
 
@@ -189,7 +191,8 @@ static __always_inline int filter_chain(struct bpf_sock_addr *ctx)
 	destination(ctx, &a);
 	if (!state_open(&s, &a))
 		return reopen(ctx, &a);
-	s.target = range_find(s.target.arg, &a);
+	if (s.target.kind == KM_T_RANGES)
+		s.target = range_find(s.target.arg, &a);
 	return on(ctx, &s, &a, KM_TAIL_ROUTE_CONFIG);
 }
 
@@ -202,14 +205,11 @@ static __always_inline int filter(struct bpf_sock_addr *ctx)
 	if (!state_open(&s, &a))
 		return reopen(ctx, &a);
 	choose_cluster(&s.target);
-	if (s.target.kind != KM_T_CLUSTER)
-		return PASS;
-	return next(ctx, &s, &a, KM_TAIL_CLUSTER);
+	return on(ctx, &s, &a, KM_TAIL_ROUTE_CONFIG);
 }
 
 static __always_inline int route_config(struct bpf_sock_addr *ctx)
 {
-	struct km_root *root;
 	struct km_route *route;
 	struct state s;
 	struct km_addr a;
@@ -218,10 +218,7 @@ static __always_inline int route_config(struct bpf_sock_addr *ctx)
 	if (!state_open(&s, &a))
 		return reopen(ctx, &a);
 	if (s.target.kind == KM_T_ROUTE) {
-		root = bpf_map_lookup_elem(&km_route, &s.target.arg);
-		if (!root)
-			return PASS;
-		if (!tree_at(root, &s, (void **)&route))
+		if (!tree_at(&km_route, s.target.arg, &s, (void **)&route))
 			return restart(ctx, &s, &a);
 		if (!route || route->head.kind != KM_ROUTE)
 			return PASS;
@@ -248,9 +245,9 @@ static __always_inline int redirect(struct bpf_sock_addr *ctx, struct choice *c,
 	const struct km_config *cfg = config();
 	__u32 flags = lb == KM_LEAST_REQUEST ? KM_CONN_COUNT : 0;
 
-	conn_put(bpf_get_socket_cookie(ctx), c->handle, e->id, 0, flags);
+	conn_put(bpf_get_socket_cookie(ctx), c->handle, e, 0, flags);
 	if (cfg && cfg->per_thread)
-		conn_put(bpf_get_current_pid_tgid() | KM_CONN_THREAD, c->handle, e->id,
+		conn_put(bpf_get_current_pid_tgid() | KM_CONN_THREAD, c->handle, e,
 			 bpf_ktime_get_ns(), 0);
 	if (V6) {
 		ctx->user_ip6[0] = e->ip[0];
@@ -278,12 +275,12 @@ enum found { FOUND, NONE, OVERTAKEN };
 static __always_inline enum found group(const struct state *s, const struct km_addr *a,
 					struct group *g)
 {
-	struct km_root *root = bpf_map_lookup_elem(&km_cluster, &s->target.arg);
 	__u32 tree, first;
 
-	if (!root)
-		return NONE;
-	if (!handle_at(root, s, &tree))
+	/* Another connect's state, of another stage. */
+	if (s->target.kind != KM_T_CLUSTER)
+		return OVERTAKEN;
+	if (!handle_at(&km_cluster, s->target.arg, s, &tree))
 		return OVERTAKEN;
 	g->cluster = node(tree);
 	if (!g->cluster || g->cluster->head.kind != KM_CLUSTER || g->cluster->passthrough)
@@ -327,7 +324,7 @@ static __always_inline int cluster(struct bpf_sock_addr *ctx)
  * then the next priority; with all of them ejected, one by policy all the same. */
 static __always_inline int search(struct bpf_sock_addr *ctx)
 {
-	__u64 now = bpf_ktime_get_ns();
+	__u64 now = detects() ? bpf_ktime_get_ns() : ~1ull;
 	struct choice c = {};
 	struct group g = {};
 	struct km_stats *st;

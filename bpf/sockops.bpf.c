@@ -14,10 +14,9 @@
 
 static __always_inline void count(struct km_conn *c, int by)
 {
-	struct km_endpoint *e = node(c->endpoint);
+	struct km_endpoint *e = conn_endpoint(c);
 
-	/* The node may belong to another endpoint by now. */
-	if (e && e->id == c->id)
+	if (e)
 		__sync_fetch_and_add(&e->active, by);
 }
 

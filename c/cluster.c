@@ -49,6 +49,7 @@ struct build {
 	struct locality *localities;
 	struct group groups[KM_MAX_GROUPS];
 	uint32_t n_groups;
+	bool in_turn; /* ROUND_ROBIN */
 };
 
 static uint32_t hash_of(const __be32 ip[4], __be16 port)
@@ -258,10 +259,7 @@ static int make_endpoint(struct build *w, struct node *node)
 	e->port = node->port;
 	e->family = node->family;
 	e->cluster = w->c->root;
-	/* 0 is never an endpoint's. */
-	e->id = (__u32)meta->next_id++;
-	if (!e->id)
-		e->id = (__u32)meta->next_id++;
+	e->id = (__u32)meta->next_id++ | KM_ENDPOINT_ID;
 	return 0;
 }
 
@@ -342,7 +340,7 @@ static int build_group(struct build *w, struct group *group)
 	err = choose(w, group, members, choices, nodes, &n);
 	if (err || !n)
 		return err;
-	err = pick_build(w->b, choices, n, w->old, &group->handle);
+	err = pick_build(w->b, choices, n, w->in_turn, w->old, &group->handle);
 	if (err)
 		return error_prefix(err, "load_assignment: priority %u", group->priority);
 	for (uint32_t i = 0; i < n && !err; i++)
@@ -410,6 +408,7 @@ int build_cluster(struct batch *b, struct change *c, struct parts *old)
 
 	memset(&w, 0, offsetof(struct build, groups));
 	w.n_groups = 0;
+	w.in_turn = m->lb_policy == CLUSTER__CLUSTER__LB_POLICY__ROUND_ROBIN;
 	w.b = b;
 	w.c = c;
 	w.old = old;

@@ -39,8 +39,8 @@ int enter(struct store *s)
 
 	if (err)
 		return err;
-	if (!s->loaded || s->generation != s->meta->generation || s->meta->writing ||
-	    s->slabs.n != s->meta->slabs)
+	if (!s->loaded || s->generation != s->meta->generation || s->entries != s->meta->entries ||
+	    s->meta->writing || s->slabs.n != s->meta->slabs)
 		err = rebuild(s);
 	if (err)
 		lock_drop(s);

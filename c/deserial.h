@@ -14,7 +14,8 @@
  *   -ETIMEDOUT  another process holds the store's lock
  *   -EUCLEAN    the maps hold what no writer of this version left there
  *   -ENODEV     deserial_init has not been called
- * Every call may be made from any thread.
+ * Every call may be made from any thread. A store is not passed on by fork(): the
+ * child shares its lock with the parent; it opens its own after exec.
  */
 #ifndef KMESH_DESERIAL_H
 #define KMESH_DESERIAL_H

@@ -49,7 +49,7 @@ static int counter_of(struct batch *b, struct parts *old, uint32_t *counter)
 	return 0;
 }
 
-int pick_build(struct batch *b, struct choice *choices, uint32_t n, struct parts *old,
+int pick_build(struct batch *b, struct choice *choices, uint32_t n, bool in_turn, struct parts *old,
 	       uint32_t *handle)
 {
 	struct km_entry *entries;
@@ -76,7 +76,7 @@ int pick_build(struct batch *b, struct choice *choices, uint32_t n, struct parts
 	pick->n = n;
 	pick->total = (uint32_t)total;
 	pick->step = step_of(pick->total, n);
-	if (n > 1) {
+	if (n > 1 && in_turn) {
 		err = counter_of(b, old, &pick->counter);
 		if (err)
 			return err;

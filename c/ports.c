@@ -10,15 +10,16 @@ static bool is_wildcard(const struct km_addr *addr)
 	       (!addr->ip[2] || addr->ip[2] == htonl(0xffff));
 }
 
-static void set_bit(struct store *s, uint16_t port, bool wildcard, bool on)
+static bool set_bit(struct store *s, uint16_t port, bool wildcard, bool on)
 {
 	struct km_ports *ports = &s->ports[port >> 6];
 	__u64 *word = wildcard ? &ports->wildcard : &ports->exact;
 	__u64 bit = 1ull << (port & 63);
 
 	if (!(*word & bit) == !on)
-		return;
+		return false;
 	__atomic_store_n(word, *word ^ bit, __ATOMIC_RELEASE);
+	return true;
 }
 
 /* UDP listeners are never matched. */
@@ -51,8 +52,12 @@ void ports_remove(struct store *s, const struct km_addr *addr)
 
 void ports_sweep(struct store *s)
 {
+	bool changed = false;
+
 	for (uint32_t port = 0; port < 65536; port++) {
-		set_bit(s, (uint16_t)port, false, s->exact[port]);
-		set_bit(s, (uint16_t)port, true, s->wildcard[port]);
+		changed |= set_bit(s, (uint16_t)port, false, s->exact[port]);
+		changed |= set_bit(s, (uint16_t)port, true, s->wildcard[port]);
 	}
+	if (changed)
+		entries_changed(s);
 }

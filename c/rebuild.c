@@ -167,6 +167,7 @@ static int load_entry(struct store *s, const struct km_addr *addr, uint32_t i, u
 		return vec_push(&s->dead, i);
 	}
 	/* Leads nowhere: no reader finds anything by it. */
+	entries_changed(s);
 	kernel.map_delete(s->env.fd[ENV_LISTENER], addr);
 	return 0;
 }
@@ -215,6 +216,7 @@ static int load_entries(struct store *s)
 	for (uint32_t i = 1; i < t->used.max && !err; i++) {
 		if (!table_tree(t, i) || seen[i])
 			continue;
+		entries_changed(s);
 		err = kernel.map_update(s->env.fd[ENV_LISTENER], &t->addr[i], &i);
 		if (err)
 			error_note_sys(err, "%s=%u: put back an entry", env_name(ENV_LISTENER),
@@ -251,6 +253,7 @@ int rebuild(struct store *s)
 		return err;
 
 	s->generation = s->meta->generation;
+	s->entries = s->meta->entries;
 	reclaim_forget(s);
 	table_clear(&s->listeners);
 	table_clear(&s->clusters);

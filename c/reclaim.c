@@ -284,16 +284,22 @@ uint32_t index_take(struct store *s, struct idset *set)
 void reap_listeners(struct store *s)
 {
 	size_t kept = 0;
+	bool changed = false;
 
 	for (size_t i = 0; i < s->dead.n; i++) {
 		struct table *t = &s->listeners;
 		uint32_t root = (uint32_t)s->dead.v[i];
 		int err;
 
+		/* The batch that is about to put it back may fail. */
+		if (t->change[root]) {
+			s->dead.v[kept++] = root;
+			continue;
+		}
 		/* It has come back since, and may have gone once more. */
 		if (t->refs[root])
 			t->refs[root]--;
-		if (t->refs[root] || table_tree(t, root) || t->change[root])
+		if (t->refs[root] || table_tree(t, root))
 			continue;
 		err = kernel.map_delete(s->env.fd[ENV_LISTENER], &t->addr[root]);
 		if (err && err != -ENOENT) {
@@ -301,11 +307,14 @@ void reap_listeners(struct store *s)
 			s->dead.v[kept++] = root;
 			continue;
 		}
+		changed = true;
 		ports_remove(s, &t->addr[root]);
 		table_unlink(t, root);
 		idset_give(&t->used, root);
 	}
 	s->dead.n = kept;
+	if (changed)
+		entries_changed(s);
 }
 
 void reclaim_forget(struct store *s)

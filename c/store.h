@@ -68,7 +68,8 @@ struct store {
 
 	bool loaded; /* all above is what generation left in the maps */
 	uint64_t generation;
-	bool quarantine; /* free slots may still be held by readers */
+	uint64_t entries; /* km_meta.entries then */
+	bool quarantine;  /* free slots may still be held by readers */
 
 	/* Listeners by port; those still in km_listener without a tree count. */
 	uint16_t *exact, *wildcard;
@@ -112,6 +113,12 @@ int rebuild(struct store *s);
 int slabs_follow(struct store *s);
 /* Adds at least the slots wanted. */
 int slabs_grow(struct store *s, uint64_t slots);
+
+/* Says that km_listener or km_ports changed outside of a commit. */
+static inline void entries_changed(struct store *s)
+{
+	s->entries = ++s->meta->entries;
+}
 
 /* ports.c: km_ports. Count a listener's key in and out. */
 void ports_add(struct store *s, const struct km_addr *addr);

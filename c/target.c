@@ -53,7 +53,7 @@ int target_weighted(struct batch *b, const struct weight *weights, size_t n, str
 		return 0;
 	}
 	target->kind = KM_T_WEIGHTED;
-	err = pick_build(b, choices, used, old, &target->arg);
+	err = pick_build(b, choices, used, true, old, &target->arg);
 	return err ? error_prefix(err, "weighted_clusters") : 0;
 }
 

@@ -86,6 +86,7 @@ func (k *BpfKmesh) updateLink(r program, link int, oldID uint32) (bool, error) {
 	if err != nil {
 		return false, attachError("update link", r.name, err, r.hook.remedy(err))
 	}
+	k.swapped = true
 	k.undo.push("update link "+r.name+" back", func() error { return linkUpdate(link, oldProg) })
 	k.change("link updated: " + r.name)
 	return true, nil
@@ -105,6 +106,7 @@ func (k *BpfKmesh) newLink(r program, cg cgroup, replace bool) error {
 	}
 	k.next.Links[r.name] = info.ID
 	put := k.pin
+	k.swapped = k.swapped || replace
 	if replace {
 		put = k.prepin
 	}
@@ -121,7 +123,7 @@ func (k *BpfKmesh) commit() error {
 	if err := fault("commit"); err != nil {
 		return attachError("commit", k.t.root(), err, "")
 	}
-	if k.fresh && k.found.Build != "" {
+	if k.fresh && (k.found.Build != "" || k.swapped) {
 		// A connect may be between two of the old programs. The array that
 		// they tail-call through is emptied when its pin goes.
 		if err := k.grace(); err != nil {

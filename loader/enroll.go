@@ -75,15 +75,21 @@ func (h *Handles) Unenroll(path string) (uint64, error) {
 
 // UnenrollCookie is Unenroll for a namespace that may be gone.
 func (h *Handles) UnenrollCookie(cookie uint64) error {
+	if err := h.slotAsk(cookie); err != nil {
+		return err
+	}
 	err := mapDelete(h.fds["km_netns"], cookie)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return &exit.Error{Code: exit.NotUp, Step: "unenroll", Object: "namespace " + strconv.FormatUint(cookie, 10),
-			Err: errors.New("not enrolled")}
-	case err != nil:
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("unenroll namespace %d: %w", cookie, err)
 	}
-	return h.slotDrop(cookie)
+	if slotErr := h.slotDrop(cookie); slotErr != nil {
+		return slotErr
+	}
+	if err != nil {
+		return &exit.Error{Code: exit.NotUp, Step: "unenroll", Object: "namespace " + strconv.FormatUint(cookie, 10),
+			Err: errors.New("not enrolled")}
+	}
+	return nil
 }
 
 // Enrolled lists the enrolled namespaces by cookie, and where they are found.

@@ -43,6 +43,7 @@ type BpfKmesh struct {
 	loaded   []kernelObject // maps of this load
 	drop     []kernelObject // of these two what goes with k's descriptors
 
+	swapped bool // links of another load took this one's programs
 	fresh   bool // the programs were loaded anew
 	idle    bool // a live `run` does it all
 	changed []string

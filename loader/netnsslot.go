@@ -10,9 +10,12 @@ static __u32 netns_slot(__u64 cookie) { return KM_NETNS_SLOT(cookie); }
 import "C"
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
+
+	"golang.org/x/sys/unix"
 )
 
 // km_netns_slot answers for km_netns (see abi.h). The order of reads and writes is
@@ -27,6 +30,21 @@ func (h *Handles) slotAdd(cookie uint64) error {
 	err := mapLookup(fd, i, &have)
 	if err == nil && have == 0 {
 		err = mapUpdate(fd, i, cookie)
+	}
+	if err != nil {
+		return fmt.Errorf("write km_netns_slot: %w", err)
+	}
+	return nil
+}
+
+// slotAsk makes a slot that says something ask km_netns: what happens to that
+// counts from then on, also when this process ends before slotDrop.
+func (h *Handles) slotAsk(cookie uint64) error {
+	var have uint64
+	fd, i := h.fds["km_netns_slot"], slotOf(cookie)
+	err := mapLookup(fd, i, &have)
+	if err == nil && have != 0 {
+		err = mapUpdate(fd, i, askNetns)
 	}
 	if err != nil {
 		return fmt.Errorf("write km_netns_slot: %w", err)
@@ -63,15 +81,29 @@ func (h *Handles) slotShared(i uint32) (bool, error) {
 	return slices.ContainsFunc(keys, func(k uint64) bool { return slotOf(k) == i }), err
 }
 
-// slotRepair does slotAdd for all of km_netns: an enrolment may have been killed
-// before its own.
-func (h *Handles) slotRepair() error {
+// slotRepair makes every slot right: an enrolment may have been killed before its
+// slotAdd, and of two processes at once one may have written the other's.
+func (h *Handles) slotRepair() (err error) {
 	keys, err := netnsKeys(h.fds["km_netns"])
 	if err != nil {
 		return err
 	}
 	for _, k := range keys {
 		if err := h.slotAdd(k); err != nil {
+			return err
+		}
+	}
+	slots, err := unix.Mmap(h.fds["km_netns_slot"], 0, 8*int(C.KM_NETNS_SLOTS), unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		return fmt.Errorf("read km_netns_slot: %w", err)
+	}
+	defer func() { err = errors.Join(err, unix.Munmap(slots)) }()
+	for i := 0; i < len(slots); i += 8 {
+		cookie := binary.NativeEndian.Uint64(slots[i:])
+		if cookie == 0 || cookie == askNetns || slices.Contains(keys, cookie) {
+			continue
+		}
+		if err := h.slotDrop(cookie); err != nil {
 			return err
 		}
 	}

@@ -85,6 +85,32 @@ static void an_entry_that_another_takes_out_is_noticed(void)
 	CHECK_TEXT(where("10.0.0.1:80"), "b");
 }
 
+static int other_looks(void *arg)
+{
+	(void)arg;
+	return deserial_uninit(true) || deserial_init() || deserial_uninit(true);
+}
+
+static void a_listener_comes_back_after_another_took_its_entry(void)
+{
+	CHECK_INT(deserial_init(), 0);
+	CHECK_INT(PUT(make_simple("a", "10.0.0.9:80"), make_tcp_listener("10.0.0.1:80", "a")), 0);
+	CHECK_INT(delete_listener("10.0.0.1:80"), 0);
+	CHECK_INT(fake_process(other_looks, NULL), 0);
+	CHECK_INT(put(make_tcp_listener("10.0.0.1:80", "a")), 0);
+	CHECK_TEXT(where("10.0.0.1:80"), "a");
+}
+
+static void a_port_is_marked_after_another_cleared_it(void)
+{
+	CHECK_INT(deserial_init(), 0);
+	CHECK_INT(PUT(make_simple("a", "10.0.0.9:80"), make_tcp_listener("10.0.0.1:80", "a")), 0);
+	CHECK_INT(delete_listener("10.0.0.1:80"), 0);
+	CHECK_INT(fake_process(other_looks, NULL), 0);
+	CHECK_INT(put(make_tcp_listener("10.0.0.2:80", "a")), 0);
+	CHECK_TEXT(where("10.0.0.2:80"), "a");
+}
+
 static void a_held_lock_times_out(void)
 {
 	CHECK_INT(deserial_init(), 0);
@@ -127,6 +153,8 @@ const struct test process_tests[] = {
 	TEST(what_another_has_deleted_is_gone),
 	TEST(reuse_after_another_waits_for_readers),
 	TEST(an_entry_that_another_takes_out_is_noticed),
+	TEST(a_listener_comes_back_after_another_took_its_entry),
+	TEST(a_port_is_marked_after_another_cleared_it),
 	TEST(a_held_lock_times_out),
 	TEST(a_held_lock_keeps_init_waiting),
 	TEST(emptying_takes_everything),
