@@ -3,11 +3,13 @@
 package e2e
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -91,7 +93,10 @@ func inner() (int, error) {
 	if err != nil {
 		return 1, errors.Join(fmt.Errorf("open host network namespace: %w", err), group.remove())
 	}
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	// Whoever ends this process ends the tests: the cgroup is removed all the same.
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", os.Args[1:]...)
 	cmd.Env = append(os.Environ(), roleEnv+"="+roleInner)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.ExtraFiles = []*os.File{hostNet} // hostNetFD
