@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <bpf/bpf.h>
 
@@ -271,6 +272,16 @@ static void own_maps(void)
 	own_map("OUTTER_MAP_ID", BPF_MAP_TYPE_ARRAY_OF_MAPS, 4, 4, KM_SLABS, 0, inner);
 }
 
+/* Nobody else knows the maps: their lock goes with them. */
+static void remove_own_lock(void)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/run/kmesh-node/store-%s.lock", getenv("KMESH_META"));
+	if (unlink(path) && errno != ENOENT)
+		fprintf(stderr, "bench_store: remove %s: %s\n", path, strerror(errno));
+}
+
 static int all(void)
 {
 	static const size_t endpoints[] = { 1, 10, 50 };
@@ -298,6 +309,7 @@ int main(int argc, char **argv)
 	argc--, argv++;
 	if (argc && !strcmp(*argv, "own")) {
 		own_maps();
+		atexit(remove_own_lock);
 		argc--, argv++;
 	}
 	if (!argc)
