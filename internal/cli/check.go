@@ -53,7 +53,7 @@ func printReport(w io.Writer, r *loader.Report) error {
 	}
 	p := table{head: []string{"PROGRAM", "HOOK", "VERIFIED INSNS"}}
 	for _, s := range r.Programs {
-		p.add(s.Name, s.Hook, s.Verified)
+		p.add(s.Name, s.Hook, told(s.Verified))
 	}
 	return p.print(w)
 }

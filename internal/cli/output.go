@@ -76,3 +76,11 @@ func (c *command) print(ctx *cli.Context, data any, text func(io.Writer) error) 
 	}
 	return nil
 }
+
+// told is a number of the kernel's that 0 stands for not being told.
+func told(n uint32) any {
+	if n == 0 {
+		return "-"
+	}
+	return n
+}

@@ -106,7 +106,7 @@ func (r *statusReport) text(w io.Writer) error {
 		if p.RunCount > 0 {
 			each = fmt.Sprint(p.RunTime / p.RunCount)
 		}
-		progs.add(p.Name, p.ID, p.Hook, p.RunCount, each, p.Verified)
+		progs.add(p.Name, p.ID, p.Hook, p.RunCount, each, told(p.Verified))
 	}
 	links := &table{head: []string{"LINK", "ID", "TYPE", "TARGET", "PROGRAM"}}
 	for _, l := range r.Links {
