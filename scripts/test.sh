@@ -45,7 +45,7 @@ done
 
 echo "==== summary"
 cat "$table"
-grep -h -E '^ *--- (FAIL|SKIP)' "$log"/*.log || :
+grep -h -E '^ *--- (FAIL|SKIP)|^FAIL [a-z]' "$log"/*.log || :
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ] || exit 1
 if [ "${CI-}" = true ] && [ "$skipped" -gt 0 ]; then
