@@ -45,10 +45,9 @@ static __always_inline int next(struct bpf_sock_addr *ctx, struct state *s, cons
 	return PASS;
 }
 
-/* On to the stage that has something to decide about the target; ranges: the one
- * for which ranges are. */
-static __always_inline int on(struct bpf_sock_addr *ctx, struct state *s, const struct km_addr *a,
-			      enum km_tail ranges)
+/* On to the stage that has something to decide about the target. Ranges are filter
+ * chains, or virtual hosts that a filter or a route configuration brought. */
+static __always_inline int on(struct bpf_sock_addr *ctx, struct state *s, const struct km_addr *a)
 {
 	switch (s->target.kind) {
 	case KM_T_CLUSTER:
@@ -58,7 +57,7 @@ static __always_inline int on(struct bpf_sock_addr *ctx, struct state *s, const 
 	case KM_T_ROUTE:
 		return next(ctx, s, a, KM_TAIL_ROUTE_CONFIG);
 	case KM_T_RANGES:
-		return next(ctx, s, a, ranges);
+		return next(ctx, s, a, KM_TAIL_FILTER_CHAIN);
 	}
 	return PASS;
 }
@@ -150,7 +149,7 @@ static __always_inline int begin(struct bpf_sock_addr *ctx, struct state *s,
 	if (!l)
 		return PASS;
 	s->target = l->target;
-	return on(ctx, s, a, KM_TAIL_FILTER_CHAIN);
+	return on(ctx, s, a);
 }
 
 /* Without a JIT, a program that is tail-called goes on with the stack of the one
@@ -203,7 +202,7 @@ static __always_inline int filter_chain(struct bpf_sock_addr *ctx)
 		return reopen(ctx, &a);
 	if (s.target.kind == KM_T_RANGES)
 		s.target = range_find(s.target.arg, &a);
-	return on(ctx, &s, &a, KM_TAIL_ROUTE_CONFIG);
+	return on(ctx, &s, &a);
 }
 
 static __always_inline int filter(struct bpf_sock_addr *ctx)
@@ -215,7 +214,7 @@ static __always_inline int filter(struct bpf_sock_addr *ctx)
 	if (!state_open(&s, &a))
 		return reopen(ctx, &a);
 	choose_cluster(&s.target);
-	return on(ctx, &s, &a, KM_TAIL_ROUTE_CONFIG);
+	return on(ctx, &s, &a);
 }
 
 static __always_inline int route_config(struct bpf_sock_addr *ctx)
@@ -230,16 +229,11 @@ static __always_inline int route_config(struct bpf_sock_addr *ctx)
 	if (s.target.kind == KM_T_ROUTE) {
 		if (!tree_at(&km_route, s.target.arg, &s, (void **)&route))
 			return restart(ctx, &s, &a);
-		if (!route || route->head.kind != KM_ROUTE)
+		if (!route || route->head.kind != KM_ROUTE || route->target.kind == KM_T_ROUTE)
 			return PASS;
 		s.target = route->target;
 	}
-	if (s.target.kind == KM_T_RANGES)
-		s.target = range_find(s.target.arg, &a);
-	/* A route that led to routes would go round here. */
-	if (s.target.kind != KM_T_CLUSTER && s.target.kind != KM_T_WEIGHTED)
-		return PASS;
-	return on(ctx, &s, &a, KM_TAIL_ROUTE_CONFIG);
+	return on(ctx, &s, &a);
 }
 
 static __always_inline __u32 group_at(__u32 cluster, __u32 i)
