@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -38,6 +39,7 @@ func NewCommand(objects fs.FS) *cli.App {
 // one line for each error, and returns the exit code of the contract. SIGINT and SIGTERM
 // end what is under way.
 func Execute(app *cli.App, args []string) int {
+	collectLate()
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	defer stop()
 	err := app.RunContext(ctx, permute(app, args))
@@ -46,6 +48,13 @@ func Execute(app *cli.App, args []string) int {
 	}
 	return exit.Code(err)
 }
+
+// collectLate suits a command that ends soon: collecting garbage would take the
+// CPUs that the verifier works on.
+func collectLate() { debug.SetGCPercent(400) }
+
+// collectAsUsual is for a command that stays.
+func collectAsUsual() { debug.SetGCPercent(100) }
 
 func newApp(c *command) *cli.App {
 	app := &cli.App{

@@ -88,6 +88,7 @@ func (c *command) run() *cli.Command {
 			if err := l.Start(ctx.Context); err != nil {
 				return err
 			}
+			collectAsUsual()
 			<-ctx.Done()
 			cfg.Log.Info("run: stopped; the data plane stays")
 			return nil
