@@ -77,6 +77,8 @@ struct km_config {
 	__u32 per_thread;	   /* results come by thread, not by socket */
 	__u64 outlier_backoff;	   /* ns, the first one; doubles each time */
 	__u64 outlier_backoff_max; /* ns */
+	__u32 tick;		   /* ns of one jiffy */
+	__u32 pad;
 };
 
 /* Key of km_listener. IPv4 as ::ffff:a.b.c.d; a wildcard has its family's
@@ -250,7 +252,7 @@ enum km_conn_flags {
 };
 struct km_conn {
 	__u64 cookie;	 /* of the socket; 0: free */
-	__u64 since;	 /* ktime, ns, of connect; of a thread's record only */
+	__u64 since;	 /* of connect: jiffies; in a thread's record ktime, ns */
 	__u32 endpoint;	 /* handle */
 	__u32 id;	 /* km_endpoint.id at that time */
 	__u32 flags;	 /* enum km_conn_flags */
@@ -319,6 +321,6 @@ _Static_assert(sizeof(struct km_range) * 2 == KM_SLOT_SIZE, "two ranges a slot")
 _Static_assert(sizeof(struct km_root) == 24, "km_root");
 _Static_assert(sizeof(struct km_addr) == 20, "km_addr");
 _Static_assert(sizeof(struct km_conn) == 32, "km_conn");
-_Static_assert(sizeof(struct km_config) == 32, "km_config");
+_Static_assert(sizeof(struct km_config) == 40, "km_config");
 
 #endif

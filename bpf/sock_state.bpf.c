@@ -28,23 +28,22 @@ struct sock {
 struct tcp_sock {
 	__u32 srtt_us;
 	__u32 total_retrans;
-	__u32 retrans_stamp;
 } __attribute__((preserve_access_index));
 
 #define NSEC_PER_USEC 1000ull
-#define NSEC_PER_MSEC 1000000ull
 
 /* How long the SYN went unanswered. TCP has measured it, so no clock is read: in
- * eighths of a microsecond, as its first sample of the round trip. It takes no
- * sample when the SYN was sent again; then since the first, in milliseconds. */
-static __always_inline __u64 took(const struct tcp_sock *tp)
+ * eighths of a microsecond, as its first sample of the round trip. When the SYN
+ * was sent again that is the last round trip alone; then the ticks since connect,
+ * which is seconds ago. */
+static __always_inline __u64 took(const struct tcp_sock *tp, const struct km_conn *c)
 {
-	__u32 now;
+	const struct km_config *cfg;
 
-	if (tp->srtt_us)
+	if (!tp->total_retrans)
 		return tp->srtt_us / 8 * NSEC_PER_USEC;
-	now = bpf_ktime_get_ns() / NSEC_PER_MSEC;
-	return (__u32)(now - tp->retrans_stamp) * NSEC_PER_MSEC;
+	cfg = config();
+	return cfg ? (bpf_jiffies64() - c->since) * cfg->tick : 0;
 }
 
 SEC("tp_btf/inet_sock_set_state")
@@ -65,7 +64,7 @@ int BPF_PROG(sock_state, struct sock *sk, int from, int to)
 	if (!tp)
 		return 0;
 	if (to == BPF_TCP_ESTABLISHED) {
-		result(c, 0, took(tp));
+		result(c, 0, took(tp, c));
 	} else {
 		err = sk->sk_err;
 		/* Closed by the application before an answer came. When the SYN had

@@ -249,7 +249,7 @@ static __always_inline int redirect(struct bpf_sock_addr *ctx, struct choice *c,
 	const struct km_config *cfg = config();
 	__u32 flags = lb == KM_LEAST_REQUEST ? KM_CONN_COUNT : 0;
 
-	conn_put(bpf_get_socket_cookie(ctx), c->handle, e, 0, flags);
+	conn_put(bpf_get_socket_cookie(ctx), c->handle, e, bpf_jiffies64(), flags);
 	if (cfg && cfg->per_thread)
 		conn_put(bpf_get_current_pid_tgid() | KM_CONN_THREAD, c->handle, e,
 			 bpf_ktime_get_ns(), 0);

@@ -40,6 +40,12 @@ func (s Settings) kernel(v variant) kmConfig {
 		outlier_backoff:     C.__u64(s.OutlierBackoff.Nanoseconds()),
 		outlier_backoff_max: C.__u64(s.OutlierBackoffMax.Nanoseconds()),
 	}
+	// The coarse clocks advance by ticks. Zero, should it be unknown: what a
+	// connect took is then unknown where its SYN was sent again.
+	var tick unix.Timespec
+	if err := unix.ClockGetres(unix.CLOCK_MONOTONIC_COARSE, &tick); err == nil {
+		c.tick = C.__u32(tick.Nano())
+	}
 	if s.ManageAll {
 		c.manage = C.KM_MANAGE_ALL
 	}

@@ -134,6 +134,28 @@ func (p *pod) listen(addr string) *net.TCPListener {
 	return l
 }
 
+// listenFor listens with room for so many connections, and one more, that wait to
+// be accepted, and accepts none. It returns the socket.
+func (p *pod) listenFor(addr string, room int) int {
+	p.t.Helper()
+	at := netip.MustParseAddrPort(addr)
+	fd := -1
+	err := inNamespace(p.path, func() (err error) {
+		if fd, err = unix.Socket(family(at), unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
+			return err
+		}
+		p.t.Cleanup(func() { unix.Close(fd) })
+		if err = unix.Bind(fd, sockaddr(at)); err != nil {
+			return err
+		}
+		return unix.Listen(fd, room)
+	})
+	if err != nil {
+		p.t.Fatalf("listen on %s in %s: %v", addr, p.name, err)
+	}
+	return fd
+}
+
 // serveUDP answers every datagram with the address that it reached.
 func (p *pod) serveUDP(addr string) {
 	p.t.Helper()

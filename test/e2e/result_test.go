@@ -3,8 +3,12 @@
 package e2e
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestResultsAreCountedByEndpoint(t *testing.T) {
@@ -32,6 +36,46 @@ func TestResultsAreCountedByEndpoint(t *testing.T) {
 			n.apply(cds(static("a", epA1, epA2), static("b", six1)))
 			if s := n.endpoint("a", epA1); s.OK != 30 {
 				t.Errorf("after a push, %s: %+v", epA1, s)
+			}
+		})
+	}
+}
+
+// A full queue of connections leaves a SYN unanswered, and it is sent again after
+// a second. The round trip of the second is not what the application waited for.
+func TestLatencyIsTheWholeWaitOfARepeatedSYN(t *testing.T) {
+	for _, variant := range []string{"auto", "sys_exit_connect"} {
+		t.Run(variant, func(t *testing.T) {
+			n, p, c := site(t, "--connect-ret", variant)
+			p.addresses(bad1)
+			n.apply(cds(static("a", bad1)), lds(listener(service, toCluster("a"))))
+			l := p.listenFor(bad1, 0)
+			var took time.Duration
+			c.do(func() {
+				held, err := dial(netip.MustParseAddrPort(bad1))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer held.close()
+				room := time.AfterFunc(time.Second/2, func() {
+					if fd, _, err := unix.Accept(l); err == nil {
+						unix.Close(fd)
+					}
+				})
+				defer room.Stop()
+				start := time.Now()
+				got, err := dial(netip.MustParseAddrPort(service))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				took = time.Since(start)
+				got.close()
+			})
+			s := n.endpoint("a", bad1)
+			if s.OK != 1 || took < time.Second/2 || s.LatencyMax < took/2 || s.LatencyMax > took+took/10 {
+				t.Errorf("a connect that took %v: %+v", took, s)
 			}
 		})
 	}
