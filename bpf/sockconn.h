@@ -40,8 +40,10 @@ struct {
 static __always_inline int next(struct bpf_sock_addr *ctx, struct state *s, const struct km_addr *a,
 				enum km_tail to)
 {
+	/* static: clang would make one call of all those in a program, with a variable
+	 * index, and the JIT an indirect jump of it where a direct one will do. */
 	if (state_save(s, a))
-		bpf_tail_call(ctx, &TAILS, to);
+		bpf_tail_call_static(ctx, &TAILS, to);
 	return PASS;
 }
 
@@ -320,8 +322,9 @@ static __always_inline int cluster(struct bpf_sock_addr *ctx)
 		return redirect(ctx, &c, g.cluster->lb);
 	s.slot = (KM_PICK_CELL0 + c.index) / KM_CELLS8;
 	s.searched = 0;
-	return next(ctx, &s, &a,
-		    g.p->n > 1 && ++s.tries < TRIES ? KM_TAIL_CLUSTER : KM_TAIL_SEARCH);
+	if (g.p->n > 1 && ++s.tries < TRIES)
+		return next(ctx, &s, &a, KM_TAIL_CLUSTER);
+	return next(ctx, &s, &a, KM_TAIL_SEARCH);
 }
 
 /* Where the first choices were ejected: the next endpoint in order that is not,
