@@ -181,17 +181,14 @@ static void nothing_is_lost(void)
 		CHECK(!fake_ports()[i].exact && !fake_ports()[i].wildcard);
 }
 
+/* 40 000 trees of 44 slots are 430 slabs. With 128 slabs' worth on their way back a
+ * publication waits for them instead of growing, however slow the readers are. */
 static void retired_slots_come_back_without_growing(void)
 {
-	uint64_t slabs = 0;
-
 	CHECK_INT(deserial_init(), 0);
-	for (unsigned int i = 0; i < 20000; i++) {
+	for (unsigned int i = 0; i < 40000; i++)
 		CHECK_INT(put(make_many("a", 20, 80 + i % 2)), 0);
-		if (i == 5000)
-			slabs = stats().slabs.used;
-	}
-	CHECK(stats().slabs.used <= slabs + 16);
+	CHECK(stats().slabs.used <= 200);
 }
 
 static void a_gone_listener_leaves_its_entry_after_a_grace_period(void)
