@@ -30,7 +30,8 @@ ELF_LIBS := -lelf -lz $(if $(shell grep -s ZSTD_ $$($(CC) -print-file-name=libel
 PKG := github.com/kmesh-net/kmesh-node
 
 PROTO := $(wildcard proto/*/*.proto)
-PB_C := $(PROTO:proto/%.proto=$(B)/pb/%.pb-c.c)
+# The C store keeps ads mode's messages; those of workload mode are Go's alone.
+PB_C := $(patsubst proto/%.proto,$(B)/pb/%.pb-c.c,$(filter-out proto/workload/% proto/security/%,$(PROTO)))
 PB_H := $(PB_C:.c=.h)
 BPF := $(patsubst bpf/%.c,$(B)/bpf/%.o,$(wildcard bpf/*.bpf.c))
 STORE := $(patsubst %.c,%.o,$(wildcard c/*.c) $(PB_C:$(B)/%=%))

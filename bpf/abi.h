@@ -273,8 +273,14 @@ struct km_conns {
 #define KM_NETNS_SLOTS (1u << (64u - KM_NETNS_SLOT_SHIFT))
 #define KM_NETNS_SLOT(cookie) ((__u32)((cookie) * 0x9e3779b97f4a7c15ull >> KM_NETNS_SLOT_SHIFT))
 #define KM_NETNS_ASK (~0ull)
+/* A namespace with flags has KM_NETNS_ASK in its slot, so that they are read. */
+#define KM_NETNS_WAYPOINT 1u /* its pod serves as waypoint: workload mode */
+#define KM_NETNS_ADDRS 8u
 struct km_netns {
 	__u64 since; /* ktime, ns */
+	__u32 flags;
+	__u32 n;		      /* addresses of its devices that are in ip[] */
+	__be32 ip[KM_NETNS_ADDRS][4]; /* workload mode; IPv4 as ::ffff:a.b.c.d */
 };
 
 /* km_own: sockets of kmesh-node itself (key: socket cookie, value __u32 1),

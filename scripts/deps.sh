@@ -33,6 +33,7 @@ build cmd:ip                           iproute2              iproute            
 build file:/etc/ssl/certs              ca-certificates       ca-certificates                ca-certificates
 build go                               go-of-debian          golang                         go
 test  cmd:protoc                       protobuf-compiler     protobuf-compiler              protobuf-devel
+test  file:/usr/include/google/protobuf libprotobuf-dev     protobuf-devel                 protobuf-devel
 test  cmd:bpftool                      bpftool               bpftool                        bpftool
 test  cmd:clang-format-19|clang-format clang-format-19       clang-tools-extra              clang-tools
 test  cmd:clang-tidy-19|clang-tidy     clang-tidy-19         clang-tools-extra              clang-tools
