@@ -32,22 +32,28 @@ const (
 
 // node is a host for one test: a bpffs of its own, and the cgroup of the tests.
 type node struct {
-	t   testing.TB
-	bin string
-	bpf string
-	cg  string
-	dir string          // for the test's files
-	own map[string]bool // what a new bpffs holds by itself
+	t    testing.TB
+	mode string // --mode; "": not given
+	bin  string
+	bpf  string
+	cg   string
+	dir  string          // for the test's files
+	own  map[string]bool // what a new bpffs holds by itself
 }
 
-// newNode returns a host on which nothing of kmesh-node is up. At the end of the
-// test `down` must take everything away.
+// newNode returns a host for ads mode on which nothing of kmesh-node is up. At the
+// end of the test `down` must take everything away.
 func newNode(t testing.TB) *node {
+	t.Helper()
+	return newNodeOf(t, "ads")
+}
+
+func newNodeOf(t testing.TB, mode string) *node {
 	t.Helper()
 	if skipReason != "" {
 		t.Skip(skipReason)
 	}
-	n := &node{t: t, bin: repoFile(t, "build", "kmesh-node"), cg: cgroupPath, dir: t.TempDir()}
+	n := &node{t: t, mode: mode, bin: repoFile(t, "build", "kmesh-node"), cg: cgroupPath, dir: t.TempDir()}
 	n.bpf = filepath.Join(n.dir, "bpf")
 	if err := os.Mkdir(n.bpf, 0o755); err != nil {
 		t.Fatal(err)
@@ -106,7 +112,10 @@ func (r result) String() string {
 
 // command prepares kmesh-node with this host's global flags.
 func (n *node) command(args ...string) *exec.Cmd {
-	global := []string{"--mode", "ads", "--bpf-fs-path", n.bpf, "--cgroup2-path", n.cg}
+	global := []string{"--bpf-fs-path", n.bpf, "--cgroup2-path", n.cg}
+	if n.mode != "" {
+		global = append(global, "--mode", n.mode)
+	}
 	return exec.Command(n.bin, append(global, args...)...)
 }
 

@@ -14,12 +14,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pod is a network namespace in which every address of a test lives on lo:
-// services and endpoints alike.
+// pod is a network namespace in which every address of a test lives on one device:
+// on lo, services and endpoints alike, or on the NIC of a pod of a fabric.
 type pod struct {
 	t    testing.TB
 	name string
 	path string
+	dev  string
 	has  map[netip.Addr]bool
 }
 
@@ -28,7 +29,7 @@ var podCount int
 func newPod(t testing.TB) *pod {
 	t.Helper()
 	podCount++
-	p := &pod{t: t, name: fmt.Sprintf("pod%d", podCount), has: map[netip.Addr]bool{}}
+	p := &pod{t: t, name: fmt.Sprintf("pod%d", podCount), dev: "lo", has: map[netip.Addr]bool{}}
 	p.path = "/run/netns/" + p.name
 	run(t, "", "ip", "netns", "add", p.name)
 	t.Cleanup(func() { run(t, "", "ip", "netns", "del", p.name) })
@@ -45,7 +46,7 @@ func run(t testing.TB, stdin, name string, args ...string) {
 	}
 }
 
-// addresses gives the hosts of these addresses to lo.
+// addresses gives the hosts of these addresses to the pod's device.
 func (p *pod) addresses(addrs ...string) {
 	p.t.Helper()
 	var batch strings.Builder
@@ -55,7 +56,7 @@ func (p *pod) addresses(addrs ...string) {
 			continue
 		}
 		p.has[ip] = true
-		fmt.Fprintf(&batch, "addr add %s/%d dev lo\n", ip, ip.BitLen())
+		fmt.Fprintf(&batch, "addr add %s/%d dev %s%s\n", ip, ip.BitLen(), p.dev, noDAD(ip))
 	}
 	if batch.Len() == 0 {
 		return
@@ -71,6 +72,14 @@ func (p *pod) addresses(addrs ...string) {
 	}); err != nil {
 		p.t.Fatal(err)
 	}
+}
+
+// noDAD spares an IPv6 address the search for duplicates.
+func noDAD(ip netip.Addr) string {
+	if ip.Is4() {
+		return ""
+	}
+	return " nodad"
 }
 
 // serve listens on each address. A connection is told the address that it
