@@ -7,7 +7,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 #include "bpf/abi.h"
-#include "bpf/maps_node.h"
+#include "bpf/maps_config.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

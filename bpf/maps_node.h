@@ -1,18 +1,12 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* The node's settings and rare counters. */
+/* The node's settings and rare counters, in ads mode. */
 #ifndef KMESH_MAPS_NODE_H
 #define KMESH_MAPS_NODE_H
 
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include "bpf/abi.h"
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct km_config);
-} km_config SEC(".maps");
+#include "bpf/maps_config.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -20,13 +14,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct km_stats);
 } km_stats SEC(".maps");
-
-static __always_inline const struct km_config *config(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&km_config, &zero);
-}
 
 static __always_inline struct km_stats *stats(void)
 {

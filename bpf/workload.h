@@ -44,7 +44,7 @@
 #define KW_MAX_CHUNKS 32768u
 #define KW_MAX_COUNTERS 8192u /* struct km_counters as in abi.h; 0 is none: at random */
 #define KW_MAX_SOCKS 16384u   /* connections open to waypoints */
-#define KW_MAX_DENIED 65536u
+#define KW_MAX_DENIED 32768u
 
 /* A seal over n 64-bit words, each xor its place's constant, multiplied in turn.
  * User space and programs compute the same. */
@@ -238,20 +238,28 @@ struct kw_msg {
 	__u32 pad;
 };
 
-/* km_track: connections that events are about, ARRAY, at socket cookie &
- * (KW_TRACKS - 1), tagged by cookie; kept only while somebody reads events. */
-#define KW_TRACKS 4096u
+/* km_track: connections that events are about, ARRAY, bucket socket cookie &
+ * (KW_TRACK_BUCKETS - 1), tagged by cookie; kept only while somebody reads events.
+ * Of every connect of a managed pod; without a frontend resource is 0 and orig is
+ * where it goes. */
+#define KW_TRACK_BUCKETS 1024u
+#define KW_TRACK_WAYS 4u
 struct kw_track {
-	__u64 cookie;
-	__u64 since; /* ktime, ns */
-	__u64 netns; /* cookie of the pod's namespace */
+	__u64 cookie; /* of the socket; 0: free */
+	__u64 since;  /* ktime, ns */
+	__u64 netns;  /* cookie of the pod's namespace */
 	union kw_ip orig;
 	__be16 orig_port;
 	__u16 flags; /* enum kw_frontend_flags */
 	__u32 resource;
 };
+struct kw_tracks {
+	struct kw_track way[KW_TRACK_WAYS];
+};
 
-/* km_event: RINGBUF of struct kw_event. km_reader: ARRAY, one entry, mmapable: until when
+/* km_event: RINGBUF of struct kw_event. Whoever reads looks in every now and then: it is
+ * woken only when a quarter of the ring is full, for waking it costs a connection more than
+ * all the rest. km_reader: ARRAY, one entry, mmapable: until when
  * events are wanted. A reader renews it, so that one that was killed costs nothing soon. */
 #define KW_EVENT_BYTES (256u << 10)
 struct kw_reader {
@@ -263,7 +271,8 @@ enum kw_event_type {
 	KW_E_CLOSED = 2,
 	KW_E_REFUSED = 3,
 	KW_E_TIMEDOUT = 4,
-	KW_E_DENIED = 5
+	KW_E_DENIED = 5,
+	KW_E_FAILED = 6 /* any other end of a connect: unreachable, given up, not permitted */
 };
 struct kw_event {
 	__u64 time;  /* ktime, ns */
@@ -275,11 +284,11 @@ struct kw_event {
 	__be16 dport;
 	__be16 orig_port;
 	__u16 type;
-	__u32 resource; /* of the frontend; 0 for DENIED */
-	__u32 policy;	/* DENIED: 0: no ALLOW policy matched */
+	__u32 resource; /* of the frontend; 0: none, and for DENIED */
+	__u32 policy;	/* DENIED: 0: no ALLOW policy matched. FAILED: errno, 0: given up */
 	__u64 sent;	/* CLOSED: bytes */
 	__u64 received;
-	__u64 duration; /* CLOSED, REFUSED, TIMEDOUT: ns since connect */
+	__u64 duration; /* OPENED: of the connect; else ns since connect */
 	__u32 rtt;	/* CLOSED: smoothed, us */
 	__u32 flags;	/* enum kw_frontend_flags */
 };
@@ -324,9 +333,11 @@ struct kw_meta {
 	__u32 next_set;	  /* next id of a set, from 1 */
 	__u32 next_resource;
 	__u32 pad;
-	__u64 writing; /* generation being published, 0: none: what follows from the
+	__u64 writing;	/* generation being published, 0: none: what follows from the
 			* messages is made anew by a writer that finds it set */
-	__u64 reserved[4];
+	__u64 any_port; /* frontends of port 0; raised before one is added, and lowered after
+			 * it is gone: while it is 0 a connect does not look for one */
+	__u64 reserved[3];
 };
 
 _Static_assert(sizeof(struct kw_set) == 24, "kw_set");
