@@ -8,6 +8,8 @@ package main
 #include <unistd.h>
 #include <bpf/bpf.h>
 
+#define LINK_TYPE_SOCKMAP 14 // BPF_LINK_TYPE_SOCKMAP, which older headers lack
+
 static int prog_info(int fd, struct bpf_prog_info *info, __u32 *ids, __u32 n)
 {
 	__u32 len = sizeof(*info);
@@ -114,18 +116,26 @@ func openMap(id uint32) (int, error) {
 	return int(fd), nil
 }
 
+func mapType(fd int) (kind, entries uint32, err error) {
+	var t, n C.__u32
+	if ret := C.map_type(C.int(fd), &t, &n); ret < 0 {
+		return 0, 0, fail(ret, "read", "map info")
+	}
+	return uint32(t), uint32(n), nil
+}
+
 // innerMaps returns the ids of the maps that the map behind fd holds; none unless
 // it is an array of maps.
 func innerMaps(fd int) ([]uint32, error) {
-	var kind, entries C.__u32
-	if ret := C.map_type(C.int(fd), &kind, &entries); ret < 0 {
-		return nil, fail(ret, "read", "map info")
+	kind, entries, err := mapType(fd)
+	if err != nil {
+		return nil, err
 	}
 	if kind != C.BPF_MAP_TYPE_ARRAY_OF_MAPS {
 		return nil, nil
 	}
 	var ids []uint32
-	for key := range uint32(entries) {
+	for key := range entries {
 		var id uint32
 		if C.bpf_map_lookup_elem(C.int(fd), unsafe.Pointer(&key), unsafe.Pointer(&id)) == 0 {
 			ids = append(ids, id)
@@ -143,8 +153,8 @@ type hook struct {
 }
 
 // readHook takes a pinned link for a model: the hook that it returns attaches the
-// same program in the same place. ok is false for a kind of link that it does
-// not know how to make.
+// same program in the same place. ok is false for a link on a map or on a device,
+// which no connection of the benchmark's pods meets.
 func readHook(path, name string) (h hook, ok bool, err error) {
 	fd, err := openPin(path)
 	if err != nil {
@@ -160,8 +170,10 @@ func readHook(path, name string) (h hook, ok bool, err error) {
 	case C.BPF_LINK_TYPE_CGROUP:
 		h.cgroup = true
 	case C.BPF_LINK_TYPE_TRACING, C.BPF_LINK_TYPE_RAW_TRACEPOINT:
-	default:
+	case C.LINK_TYPE_SOCKMAP, C.BPF_LINK_TYPE_XDP:
 		return hook{}, false, nil
+	default:
+		return hook{}, false, fmt.Errorf("link %s: of kind %d, which the benchmark cannot make", path, kind)
 	}
 	h.prog, err = openProg(uint32(prog))
 	return h, err == nil, err
@@ -173,7 +185,7 @@ func hookOf(name string, prog int) (hook, error) {
 	switch name {
 	case "floor_return", "floor_lookup", "floor_rewrite":
 		h.attach = C.BPF_CGROUP_INET4_CONNECT
-	case "floor_sockops":
+	case "floor_sockops", "floor_closes":
 		h.attach = C.BPF_CGROUP_SOCK_OPS
 	case "floor_state":
 		h.cgroup = false
@@ -225,4 +237,18 @@ func closeFD(fd int) {
 	if fd >= 0 {
 		C.close(C.int(fd))
 	}
+}
+
+// linkProg returns a descriptor of the program of a pinned link.
+func linkProg(path string) (int, error) {
+	fd, err := openPin(path)
+	if err != nil {
+		return -1, err
+	}
+	defer closeFD(fd)
+	var kind, prog, attach C.__u32
+	if ret := C.link_info(C.int(fd), &kind, &prog, &attach); ret < 0 {
+		return -1, fail(ret, "read link", path)
+	}
+	return openProg(uint32(prog))
 }

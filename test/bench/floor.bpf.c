@@ -78,10 +78,49 @@ int floor_sockops(struct bpf_sock_ops *ctx)
 	return 1;
 }
 
+/* Asks for close events, so that a return-only program beside it has them too. */
+SEC("sockops")
+int floor_closes(struct bpf_sock_ops *ctx)
+{
+	if (ctx->op == BPF_SOCK_OPS_TCP_CONNECT_CB || ctx->op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB)
+		bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
+	return 1;
+}
+
 SEC("tp_btf/inet_sock_set_state")
 int floor_state(__u64 *ctx)
 {
 	return 0;
+}
+
+SEC("xdp")
+int floor_pass(struct xdp_md *ctx)
+{
+	return XDP_PASS;
+}
+
+/* What floor_tuples runs: one program for the test run. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} floor_next SEC(".maps");
+
+/* Makes every packet of a test run the first of a connection: the source's port
+ * counts up and, when it wraps, the last byte of the source's address. The packet
+ * is an IPv4 one without options, on Ethernet. */
+SEC("xdp")
+int floor_tuples(struct xdp_md *ctx)
+{
+	unsigned char *p = (void *)(long)ctx->data;
+
+	if (p + 36 > (unsigned char *)(long)ctx->data_end)
+		return XDP_ABORTED;
+	if (!++p[35] && !++p[34])
+		p[29]++;
+	bpf_tail_call(ctx, &floor_next, 0);
+	return XDP_ABORTED;
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -39,7 +39,7 @@ func (set hooks) attach(cgroup int) (func(), error) {
 
 // takeHooks takes over kmesh-node's attachments: it removes the pins of its links,
 // which detaches them, and returns the set for the benchmark to attach at will,
-// connect4 first.
+// connect4 first. A link on a map or on a device stays.
 func (s *sandbox) takeHooks() (hooks, error) {
 	dir := s.pins("link")
 	entries, err := os.ReadDir(dir)
@@ -54,7 +54,7 @@ func (s *sandbox) takeHooks() (hooks, error) {
 			return nil, err
 		}
 		if !ok {
-			return nil, fmt.Errorf("link %s: of a kind that the benchmark cannot make", path)
+			continue
 		}
 		set = append(set, h)
 		if p, err := readProg(h.prog); err != nil {
@@ -108,12 +108,20 @@ func loadFloors(path string) (*floors, error) {
 	return &floors{m}, nil
 }
 
-func (f *floors) hook(name string) (hook, error) {
+func (f *floors) program(name string) (fd int, err error) {
 	p, err := f.module.GetProgram(name)
 	if err != nil {
-		return hook{}, fmt.Errorf("find floor program: %w", err)
+		return -1, fmt.Errorf("find floor program: %w", err)
 	}
-	return hookOf(name, p.FileDescriptor())
+	return p.FileDescriptor(), nil
+}
+
+func (f *floors) hook(name string) (hook, error) {
+	fd, err := f.program(name)
+	if err != nil {
+		return hook{}, err
+	}
+	return hookOf(name, fd)
 }
 
 // know makes the floor programs treat a pod as enrolled and send a service's

@@ -113,6 +113,16 @@ func mapMemory(fd int) (id uint32, bytes uint64, err error) {
 	return id, bytes, nil
 }
 
+// largestOf returns the program that the verifier had most work with.
+func largestOf(progs []progInfo) (largest progInfo) {
+	for _, p := range progs {
+		if p.Verified > largest.Verified {
+			largest = p
+		}
+	}
+	return largest
+}
+
 // measureEmpty adds what `up` leaves in the kernel before anything is configured.
 func (b *bench) measureEmpty() error {
 	sizes, err := b.maps()
@@ -127,12 +137,7 @@ func (b *bench) measureEmpty() error {
 	if err != nil {
 		return err
 	}
-	var largest progInfo
-	for _, p := range progs {
-		if p.Verified > largest.Verified {
-			largest = p
-		}
-	}
+	largest := largestOf(progs)
 	b.report.add(
 		row{
 			Figure: "kernel memory of all maps, empty", Unit: "MB", Reference: some(70.7), Target: some(3),

@@ -17,8 +17,9 @@ const (
 // which costs TCP itself more than one address does: so without redirection the
 // application asks for those same addresses in turn.
 type variant struct {
-	set hooks
-	to  []netip.AddrPort
+	set    hooks
+	to     []netip.AddrPort
+	events *reader // of what the programs report; nil: nobody
 }
 
 // p50s returns, for each variant, the median connect() of each round in us. Each
@@ -44,24 +45,26 @@ func (b *bench) p50(v variant) (us float64, err error) {
 		return 0, err
 	}
 	defer detach()
-	err = b.enrolled.inside(func() error {
-		if _, err := b.enrolled.connect(warmUp, v.to...); err != nil {
-			return err
-		}
-		a, err := b.enrolled.connect(latencyLength, v.to...)
-		if err != nil {
-			return err
-		}
-		us = float64(median(a.nanos)) / 1000
-		return a.expect(backends...)
+	err = v.events.follow(func() error {
+		return b.enrolled.inside(func() error {
+			if _, err := b.enrolled.connect(warmUp, v.to...); err != nil {
+				return err
+			}
+			a, err := b.enrolled.connect(latencyLength, v.to...)
+			if err != nil {
+				return err
+			}
+			us = float64(median(a.nanos)) / 1000
+			return a.expect(backends...)
+		})
 	})
 	return us, err
 }
 
-// floorHooks are the return-only programs, on the hooks that kmesh-node uses.
-func (b *bench) floorHooks() (hooks, error) {
+// floorHooks are floor programs, on the hooks that kmesh-node uses.
+func (b *bench) floorHooks(names ...string) (hooks, error) {
 	var set hooks
-	for _, name := range []string{"floor_return", "floor_sockops", "floor_state"} {
+	for _, name := range names {
 		h, err := b.floors.hook(name)
 		if err != nil {
 			return nil, err
@@ -74,14 +77,14 @@ func (b *bench) floorHooks() (hooks, error) {
 // measureLatency adds what connect() of a redirected connection takes longer than
 // without any program, beside what return-only programs on the same hooks add.
 func (b *bench) measureLatency() error {
-	floor, err := b.floorHooks()
+	floor, err := b.floorHooks("floor_return", "floor_sockops", "floor_state")
 	if err != nil {
 		return err
 	}
 	asked := []netip.AddrPort{service}
-	variants := []variant{{nil, backends}, {floor, backends}, {b.hooks, asked}}
+	variants := []variant{{to: backends}, {set: floor, to: backends}, {set: b.hooks, to: asked}}
 	if b.rivals != nil {
-		variants = append(variants, variant{b.rivals, asked})
+		variants = append(variants, variant{set: b.rivals, to: asked})
 	}
 	out, err := b.p50s(variants)
 	if err != nil {

@@ -32,7 +32,8 @@ func main() {
 type bench struct {
 	*sandbox
 	report   report
-	captures string // directory of the control plane's captured responses
+	captures string // directory of the control plane's captured responses, ads mode
+	ambient  string // the same, workload mode
 	floors   *floors
 	enrolled *pod
 	outside  *pod
@@ -48,7 +49,8 @@ func run() (int, error) {
 	}
 	var (
 		build    = flag.String("build", filepath.Dir(filepath.Dir(self)), "folder of the built files")
-		captures = flag.String("captures", "internal/xds/testdata", "folder of captured responses")
+		captures = flag.String("captures", "internal/xds/testdata", "folder of captured responses of ads mode")
+		ambient  = flag.String("ambient", "internal/workload/testdata", "folder of captured responses of workload mode")
 		jsonFile = flag.String("json", "", "also write the report to this file")
 		against  = flag.String("against", "", "measure connect also with the build in this folder, in the same rounds")
 		only     = flag.String("run", "", "measure only the parts whose name matches this expression")
@@ -64,7 +66,7 @@ func run() (int, error) {
 	if os.Getenv(innerEnv) == "" {
 		return superviseInner()
 	}
-	b, err := newBench(*build, *captures)
+	b, err := newBench(*build, *captures, *ambient)
 	if err != nil {
 		return 0, err
 	}
@@ -98,19 +100,18 @@ func run() (int, error) {
 	return 0, nil
 }
 
-func newBench(build, captures string) (*bench, error) {
-	build, err := filepath.Abs(build)
-	if err != nil {
-		return nil, err
-	}
-	if captures, err = filepath.Abs(captures); err != nil {
-		return nil, err
+func newBench(build, captures, ambient string) (*bench, error) {
+	for _, path := range []*string{&build, &captures, &ambient} {
+		var err error
+		if *path, err = filepath.Abs(*path); err != nil {
+			return nil, err
+		}
 	}
 	s, err := newSandbox(build)
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{sandbox: s, captures: captures}
+	b := &bench{sandbox: s, captures: captures, ambient: ambient}
 	if b.floors, err = loadFloors(filepath.Join(build, "test", "floor.bpf.o")); err != nil {
 		return nil, err
 	}
@@ -131,27 +132,43 @@ func newBench(build, captures string) (*bench, error) {
 	return b, nil
 }
 
-// measure runs the parts in the order of the table. A part that fails leaves a row
+// measure runs the parts in the order of the tables. A part that fails leaves a row
 // that says so, and the others go on.
 func (b *bench) measure(match *regexp.Regexp) {
 	for _, part := range []struct {
+		mode string
 		name string
 		run  func() error
 	}{
-		{"commands", b.measureCommands},
-		{"store", b.measureStore},
-		{"connect", b.measureConnect},
-		{"misses", b.measureMisses},
+		{modeAds, "commands", b.measureCommands},
+		{modeAds, "store", b.measureStore},
+		{modeAds, "connect", b.measureConnect},
+		{modeAds, "misses", b.measureMisses},
+		{modeWorkload, "workload-commands", b.measureWorkloadCommands},
+		{modeWorkload, "workload-connect", b.measureWorkloadConnect},
+		{modeWorkload, "workload-xdp", b.measureXDP},
+		{modeWorkload, "workload-stream", b.measureStream},
 	} {
 		if !match.MatchString(part.name) {
 			continue
 		}
+		b.report.mode = part.mode
 		start := time.Now()
-		if err := part.run(); err != nil {
+		if err := b.measurePart(part.mode, part.run); err != nil {
 			b.report.add(row{Figure: part.name, Error: err.Error()})
 		}
 		fmt.Fprintf(os.Stderr, "bench: %s: %.1f s\n", part.name, time.Since(start).Seconds())
 	}
+}
+
+// measurePart runs a part with the sandbox in its mode.
+func (b *bench) measurePart(mode string, run func() error) (err error) {
+	if b.mode != mode {
+		if b.sandbox, err = b.in(mode); err != nil {
+			return err
+		}
+	}
+	return run()
 }
 
 // fresh brings kmesh-node up on an empty store, with one pod enrolled.

@@ -21,11 +21,14 @@ type course struct {
 	pod     *pod
 	to      netip.AddrPort
 	arrives []netip.AddrPort
+	events  *reader // of what the programs report; nil: nobody
 }
 
 // costs holds, by course and program, the ns that the program took for one
-// connection, in each round.
+// connection, in each round; under the program's name and runsOf how often it ran.
 type costs map[string]map[string][]float64
+
+const runsOf = ", runs"
 
 // perRun measures by the kernel's own count; the run time of a program includes
 // what it tail-calls. Each round runs all courses, in an order that rotates.
@@ -56,6 +59,11 @@ func (c *course) once(cgroup int, out map[string][]float64) error {
 		return err
 	}
 	defer detach()
+	return c.events.follow(func() error { return c.inside(out) })
+}
+
+// inside makes the connections and reads what they cost.
+func (c *course) inside(out map[string][]float64) error {
 	return c.pod.inside(func() error {
 		if _, err := c.pod.connect(warmUp, c.to); err != nil {
 			return err
@@ -77,6 +85,7 @@ func (c *course) once(cgroup int, out map[string][]float64) error {
 		}
 		for i, p := range after {
 			out[p.Name] = append(out[p.Name], float64(p.Nanos-before[i].Nanos)/runLength)
+			out[p.Name+runsOf] = append(out[p.Name+runsOf], float64(p.Runs-before[i].Runs)/runLength)
 		}
 		return done.expect(c.arrives...)
 	})

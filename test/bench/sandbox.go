@@ -22,6 +22,12 @@ import (
 // bpffs, links, network namespaces, locks under a private /run) belongs to the
 // inner one's namespaces and descriptors and ends with it.
 
+// Modes of kmesh-node.
+const (
+	modeAds      = "ads"
+	modeWorkload = "workload"
+)
+
 const (
 	innerEnv = "KMESH_BENCH_CGROUP" // name of the cgroup: says "you are the inner one"
 	baseDir  = "/run/kmesh-bench"   // in the inner one's own /run
@@ -115,6 +121,7 @@ func removeCgroup(root int, name string) error {
 
 // A sandbox is where kmesh-node is brought up.
 type sandbox struct {
+	mode     string // of kmesh-node: ads or workload
 	build    string // folder of the built files
 	bpffs    string
 	cgroup   string
@@ -125,6 +132,7 @@ type sandbox struct {
 // newSandbox prepares the inner process's namespaces.
 func newSandbox(build string) (*sandbox, error) {
 	s := &sandbox{
+		mode:     modeAds,
 		build:    build,
 		bpffs:    filepath.Join(baseDir, "bpf"),
 		stateDir: filepath.Join(baseDir, "tmp"),
@@ -154,6 +162,16 @@ func newSandbox(build string) (*sandbox, error) {
 	return s, nil
 }
 
+// in returns the same sandbox for the other mode; what is up there is taken down.
+func (s *sandbox) in(mode string) (*sandbox, error) {
+	if _, err := s.node("down"); err != nil {
+		return nil, err
+	}
+	other := *s
+	other.mode = mode
+	return &other, nil
+}
+
 // rival returns the same sandbox with another build of kmesh-node, on pins of its own.
 func (s *sandbox) rival(build string) (*sandbox, error) {
 	r := *s
@@ -168,9 +186,9 @@ func (s *sandbox) rival(build string) (*sandbox, error) {
 	return &r, nil
 }
 
-// args are the arguments of kmesh-node in ads mode on the sandbox.
+// args are the arguments of kmesh-node on the sandbox.
 func (s *sandbox) args(command ...string) []string {
-	return append([]string{"--mode", "ads", "--bpf-fs-path", s.bpffs, "--cgroup2-path", s.cgroup}, command...)
+	return append([]string{"--mode", s.mode, "--bpf-fs-path", s.bpffs, "--cgroup2-path", s.cgroup}, command...)
 }
 
 // ran is what became of a command that succeeded.
@@ -180,7 +198,7 @@ type ran struct {
 	out  string
 }
 
-// node runs kmesh-node in ads mode on the sandbox. The error of a failed command
+// node runs kmesh-node on the sandbox. The error of a failed command
 // ends in what it said.
 func (s *sandbox) node(args ...string) (ran, error) {
 	return runCommand(exec.Command(filepath.Join(s.build, "kmesh-node"), s.args(args...)...))
@@ -205,5 +223,5 @@ func runCommand(cmd *exec.Cmd) (ran, error) {
 
 // pins is the directory of kmesh-node's own pins of one sort: map, prog or link.
 func (s *sandbox) pins(sort string) string {
-	return filepath.Join(s.bpffs, "kmesh_node", "ads", sort)
+	return filepath.Join(s.bpffs, "kmesh_node", s.mode, sort)
 }

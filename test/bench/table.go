@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"text/tabwriter"
 )
 
 // A row is one figure beside what it is held against.
 type row struct {
+	Mode      string   `json:"mode"`
 	Figure    string   `json:"figure"`
 	Unit      string   `json:"unit"`
 	Ours      *float64 `json:"ours,omitempty"`      // absent: not measured
@@ -62,6 +64,7 @@ func (r row) judge() row {
 
 // A report collects rows and prints them; a figure that fails is a row too.
 type report struct {
+	mode    string   // of the rows that come next
 	Machine string   `json:"machine"`
 	Notes   []string `json:"notes,omitempty"`
 	Rows    []row    `json:"rows"`
@@ -69,6 +72,7 @@ type report struct {
 
 func (t *report) add(rows ...row) {
 	for _, r := range rows {
+		r.Mode = t.mode
 		t.Rows = append(t.Rows, r.judge())
 	}
 }
@@ -110,10 +114,38 @@ func grouped(v int64) string {
 	return s
 }
 
+// print prints a table for each mode, then what is to be said about the figures.
 func (t *report) print(w io.Writer) error {
+	for _, mode := range []string{modeAds, modeWorkload} {
+		if !slices.ContainsFunc(t.Rows, func(r row) bool { return r.Mode == mode }) {
+			continue
+		}
+		fmt.Fprintf(w, "%s mode\n", mode)
+		if err := t.printTable(w, mode); err != nil {
+			return err
+		}
+		fmt.Fprintln(w)
+		for _, r := range t.Rows {
+			if r.Mode == mode {
+				r.printRemarks(w)
+			}
+		}
+		fmt.Fprintln(w)
+	}
+	fmt.Fprintln(w, "RATIO is ours to the reference, or to the floor where there is no reference.")
+	for _, n := range t.Notes {
+		fmt.Fprintln(w, " ", n)
+	}
+	return nil
+}
+
+func (t *report) printTable(w io.Writer, mode string) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "FIGURE\tOURS\tUNIT\tREFERENCE\tFLOOR\tTARGET\tRATIO\tMET")
 	for _, r := range t.Rows {
+		if r.Mode != mode {
+			continue
+		}
 		target, met := "-", "-"
 		if r.Target != nil {
 			target = "<= " + number3(r.Target)
@@ -133,22 +165,19 @@ func (t *report) print(w io.Writer) error {
 	if err := tw.Flush(); err != nil {
 		return fmt.Errorf("print the table: %w", err)
 	}
-	fmt.Fprintln(w, "\nRATIO is ours to the reference, or to the floor where there is no reference.")
-	for _, r := range t.Rows {
-		if r.Low != nil {
-			fmt.Fprintf(w, "  %s: quartiles %s .. %s %s\n", r.Figure, number3(r.Low), number3(r.High), r.Unit)
-		}
-		if r.Note != "" {
-			fmt.Fprintf(w, "  %s: %s\n", r.Figure, r.Note)
-		}
-		if r.Error != "" {
-			fmt.Fprintf(w, "  %s: FAILED: %s\n", r.Figure, r.Error)
-		}
-	}
-	for _, n := range t.Notes {
-		fmt.Fprintln(w, " ", n)
-	}
 	return nil
+}
+
+func (r row) printRemarks(w io.Writer) {
+	if r.Low != nil {
+		fmt.Fprintf(w, "  %s: quartiles %s .. %s %s\n", r.Figure, number3(r.Low), number3(r.High), r.Unit)
+	}
+	if r.Note != "" {
+		fmt.Fprintf(w, "  %s: %s\n", r.Figure, r.Note)
+	}
+	if r.Error != "" {
+		fmt.Fprintf(w, "  %s: FAILED: %s\n", r.Figure, r.Error)
+	}
 }
 
 func (t *report) writeJSON(path string) error {
