@@ -14,8 +14,10 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kmesh-net/kmesh-node/internal/config"
+	"github.com/kmesh-net/kmesh-node/internal/exit"
 	"github.com/kmesh-net/kmesh-node/proto/cluster"
 	"github.com/kmesh-net/kmesh-node/proto/endpoint"
+	"github.com/kmesh-net/kmesh-node/proto/security"
 )
 
 // The captures in testdata are the exact bytes of a real control plane.
@@ -233,10 +235,34 @@ func TestWorkloadTypesNeedTheOtherMode(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = Parse("01-Address."+ext, data)
-		if err == nil || !strings.Contains(err.Error(), "istio.workload.Address needs --mode workload") {
-			t.Errorf("%s: %v", ext, err)
+		docs, err := Parse("01-Address."+ext, data)
+		if err != nil || len(docs) != 1 || docs[0].Kind != KindAddress || docs[0].Complete || len(docs[0].Resources) != 11 {
+			t.Fatalf("%s: %v, want the delta of 11", ext, err)
 		}
+		for _, skip := range []bool{false, true} {
+			_, err = Translate(docs, fakeStore{}, Options{SkipInvalid: skip})
+			if exit.Code(err) != exit.Rejected || !strings.Contains(err.Error(), "istio.workload.Address needs --mode workload") {
+				t.Errorf("%s: %v", ext, err)
+			}
+		}
+	}
+}
+
+func TestWorkloadTypesParse(t *testing.T) {
+	const auth = "type.googleapis.com/istio.security.Authorization"
+	yaml := "typeUrl: " + auth + "\nresources:\n- \"@type\": " + auth + "\n  name: a\n  namespace: ns\n  action: DENY\n"
+	docs, err := Parse("p.yaml", []byte(yaml))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := docs[0]
+	if d.Kind != KindAuthorization || !d.Complete || len(d.Resources) != 1 ||
+		d.Resources[0].(*security.Authorization).GetAction() != security.Action_DENY {
+		t.Errorf("%+v, want a complete document of one DENY", d)
+	}
+	docs, err = Parse("p.json", []byte(`{"typeUrl":"type.googleapis.com/istio.workload.Address","removedResources":["x","y"]}`))
+	if err != nil || docs[0].Complete || len(docs[0].Removed) != 2 {
+		t.Errorf("%+v, %v, want a delta that removes two", docs, err)
 	}
 }
 

@@ -9,7 +9,9 @@
 // DeltaDiscoveryResponse, binary or JSON, of Cluster, ClusterLoadAssignment,
 // Listener or RouteConfiguration. A DiscoveryResponse of Cluster or Listener is
 // complete: what it does not name goes away. All others are partial. Typed
-// extensions that are not known are kept by the name of their type.
+// extensions that are not known are kept by the name of their type. Or such a response
+// of Address or Authorization of Istio's workload API, which package workload takes;
+// a DiscoveryResponse of these is complete.
 //
 // Or kmesh-node's own messages (proto/), as JSON or YAML: an object whose member
 // "kind" is Cluster, ClusterLoadAssignment, Listener, RouteConfiguration or

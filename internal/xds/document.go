@@ -11,6 +11,9 @@ import (
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/kmesh-net/kmesh-node/proto/security"
+	"github.com/kmesh-net/kmesh-node/proto/workload"
 )
 
 // Kind says what a document holds, for messages to people.
@@ -24,6 +27,10 @@ const (
 	KindListener   Kind = "Listener"
 	KindRoute      Kind = "RouteConfiguration"
 	KindConfigDump Kind = "ConfigDump"
+
+	// Of workload mode: an Address is a Workload or a Service.
+	KindAddress       Kind = "Address"
+	KindAuthorization Kind = "Authorization"
 )
 
 // Document is one response, or one document of own messages.
@@ -31,9 +38,10 @@ type Document struct {
 	Path string // of the file, with "#N" where it is not the only one in there
 	Kind Kind
 	// Complete says that the control plane names every resource of Kind: others go
-	// away. Only documents of KindCluster and KindListener are ever complete.
+	// away. Only documents of KindCluster, KindListener, KindAddress and KindAuthorization
+	// are ever complete.
 	Complete bool
-	// Resources are Envoy's messages or kmesh-node's own.
+	// Resources are Envoy's messages, Istio's or kmesh-node's own.
 	Resources []proto.Message
 	// Removed are names of resources of Kind that go away.
 	Removed []string
@@ -41,7 +49,7 @@ type Document struct {
 	Warnings []string
 }
 
-// typed describes one of Envoy's resource types.
+// typed describes one resource type of a response.
 type typed struct {
 	kind     Kind
 	make     func() proto.Message
@@ -54,6 +62,24 @@ var resourceTypes = map[string]typed{
 	"envoy.config.endpoint.v3.ClusterLoadAssignment": {KindAssignment, func() proto.Message { return new(endpointv3.ClusterLoadAssignment) }, false},
 	"envoy.config.listener.v3.Listener":              {KindListener, func() proto.Message { return new(listenerv3.Listener) }, true},
 	"envoy.config.route.v3.RouteConfiguration":       {KindRoute, func() proto.Message { return new(routev3.RouteConfiguration) }, false},
+	"istio.workload.Address":                         {KindAddress, func() proto.Message { return new(workload.Address) }, true},
+	"istio.security.Authorization":                   {KindAuthorization, func() proto.Message { return new(security.Authorization) }, true},
+}
+
+// NeedsMode returns the error about a document of kind k in a mode that has no such
+// resources, nil where mode, "ads" or "workload", has them.
+func NeedsMode(k Kind, mode string) error {
+	name, need := string(k), "ads"
+	switch k {
+	case KindAddress:
+		name, need = "istio.workload.Address", "workload"
+	case KindAuthorization:
+		name, need = "istio.security.Authorization", "workload"
+	}
+	if need == mode {
+		return nil
+	}
+	return fmt.Errorf("type %s needs --mode %s", name, need)
 }
 
 // typeOf returns the resource type that a type URL names.
@@ -62,13 +88,11 @@ func typeOf(url string) (typed, error) {
 	if t, ok := resourceTypes[name]; ok {
 		return t, nil
 	}
-	switch {
-	case name == "":
+	if name == "" {
 		return typed{}, fmt.Errorf("%q is not a type URL", clip(url))
-	case strings.HasPrefix(name, "istio.workload.") || strings.HasPrefix(name, "istio.security."):
-		return typed{}, fmt.Errorf("type %s needs --mode workload", clip(name))
 	}
-	return typed{}, fmt.Errorf("type %s is none of Cluster, ClusterLoadAssignment, Listener, RouteConfiguration of Envoy's v3 API", clip(name))
+	return typed{}, fmt.Errorf("type %s is none of Cluster, ClusterLoadAssignment, Listener, RouteConfiguration of Envoy's v3 API, "+
+		"Address, Authorization of Istio's workload API", clip(name))
 }
 
 // typeName returns what follows the last slash of a type URL, "" without a slash.

@@ -115,6 +115,8 @@ func (b *batch) document(d *Document) error {
 	b.res.Warnings = append(b.res.Warnings, d.Warnings...)
 	switch d.Kind {
 	case KindCluster, KindAssignment, KindListener, KindRoute, KindConfigDump:
+	case KindAddress, KindAuthorization:
+		return &exit.Error{Code: exit.Rejected, Step: "check configuration", Object: d.Path, Err: NeedsMode(d.Kind, "ads")}
 	default:
 		return fmt.Errorf("translate %s: unknown kind %q", d.Path, d.Kind)
 	}
