@@ -82,7 +82,8 @@ int floor_sockops(struct bpf_sock_ops *ctx)
 SEC("sockops")
 int floor_closes(struct bpf_sock_ops *ctx)
 {
-	if (ctx->op == BPF_SOCK_OPS_TCP_CONNECT_CB || ctx->op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB)
+	if (ctx->op == BPF_SOCK_OPS_TCP_CONNECT_CB ||
+	    ctx->op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB)
 		bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
 	return 1;
 }

@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	streamRounds  = 15
-	streamSeconds = 0.6
+	streamRounds  = 31
+	streamSeconds = 0.3
 )
 
 var (
@@ -107,7 +107,7 @@ func (b *bench) measureStream() error {
 	// Speeds of one round share what the machine was doing.
 	var ofEmpty, ofNone, emptyOfNone []float64
 	for i := range streamRounds {
-		ofEmpty = append(ofEmpty, out[2][i]/out[1][i])
+		ofEmpty = append(ofEmpty, 100*out[2][i]/out[1][i])
 		ofNone = append(ofNone, out[2][i]/out[0][i])
 		emptyOfNone = append(emptyOfNone, out[1][i]/out[0][i])
 	}
@@ -115,10 +115,13 @@ func (b *bench) measureStream() error {
 		row{Figure: "TCP stream through a veth, no program", Unit: "Gbit/s"}.from(out[0]),
 		row{
 			Figure: "TCP stream through a veth, xdpauth, generic", Unit: "Gbit/s",
-			Floor: some(median(out[1])), Target: some(0.95 * median(out[1])), AtLeast: true,
-			Note: fmt.Sprintf("median over rounds: %.1f %% of an empty generic program's (the target is 95 %%), %.1f %% of none's; the empty one has %.1f %% of none's",
-				100*median(ofEmpty), 100*median(ofNone), 100*median(emptyOfNone)),
+			Floor: some(median(out[1])),
+			Note:  fmt.Sprintf("%.1f %% of no program's; an empty generic one has %.1f %%", 100*median(ofNone), 100*median(emptyOfNone)),
 		}.from(out[2]),
+		row{
+			Figure: "TCP stream through a veth, of an empty generic program's", Unit: "%", Target: some(95), AtLeast: true,
+			Note: fmt.Sprintf("median of %d rounds, each with a stream of %.1f s under every program", streamRounds, streamSeconds),
+		}.from(ofEmpty),
 	)
 	return nil
 }
