@@ -21,18 +21,27 @@ import (
 	"github.com/kmesh-net/kmesh-node/proto/core"
 )
 
-// push is the pusher's side: it opens the store from its environment, as any
-// program under `kmesh-node exec` can, and does what the lines of in say, each
-// answered with a line:
-//
-//	publish FILE   publish the batch once
-//	loop FILE...   publish them in turn, without pause, until the next line
+// push is the side of a pusher in ads mode: it opens the store from its environment,
+// as any program under `kmesh-node exec` can.
 func push(in io.Reader, out io.Writer) (err error) {
 	s, err := store.Open()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close(true)) }()
+	return obey(in, out, func(file string) (func() error, error) {
+		batch, err := readBatch(file)
+		return func() error { return s.Publish(batch) }, err
+	})
+}
+
+// obey does what the lines of in say, each answered with a line:
+//
+//	publish FILE   publish the batch once
+//	loop FILE...   publish them in turn, without pause, until the next line
+//
+// read returns what publishes the batch of a file.
+func obey(in io.Reader, out io.Writer, read func(file string) (func() error, error)) error {
 	lines := make(chan string)
 	go func() {
 		defer close(lines)
@@ -43,15 +52,22 @@ func push(in io.Reader, out io.Writer) (err error) {
 	for line := range lines {
 		for line != "" {
 			verb, files, _ := strings.Cut(line, " ")
-			batches, err := readBatches(strings.Fields(files))
-			if err != nil {
-				return err
+			var batches []func() error
+			for _, file := range strings.Fields(files) {
+				publish, err := read(file)
+				if err != nil {
+					return err
+				}
+				batches = append(batches, publish)
 			}
-			answer := "published"
+			if len(batches) == 0 {
+				return errors.New("no batch is named")
+			}
+			answer, err := "published", error(nil)
 			if line = ""; verb == "loop" {
-				answer, line, err = loop(s, batches, lines)
+				answer, line, err = loop(batches, lines)
 			} else {
-				err = s.Publish(batches[0])
+				err = batches[0]()
 			}
 			if err != nil {
 				return err
@@ -65,51 +81,44 @@ func push(in io.Reader, out io.Writer) (err error) {
 }
 
 // loop returns how often it published and the line that ended it.
-func loop(s *store.Store, batches [][]store.Op, lines <-chan string) (string, string, error) {
+func loop(batches []func() error, lines <-chan string) (string, string, error) {
 	for n := 0; ; n++ {
 		select {
 		case line := <-lines:
 			return fmt.Sprint(n), line, nil
 		default:
 		}
-		if err := s.Publish(batches[n%len(batches)]); err != nil {
+		if err := batches[n%len(batches)](); err != nil {
 			return "", "", err
 		}
 	}
 }
 
-// readBatches reads files of admin.ConfigDump; a resource that is marked DELETE
-// is deleted.
-func readBatches(files []string) ([][]store.Op, error) {
-	var batches [][]store.Op
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			return nil, err
-		}
-		var dump admin.ConfigDump
-		if err := proto.Unmarshal(data, &dump); err != nil {
-			return nil, fmt.Errorf("read batch %s: %w", file, err)
-		}
-		var batch []store.Op
-		add := func(m proto.Message, s core.ApiStatus) {
-			batch = append(batch, store.Op{Delete: s == core.ApiStatus_DELETE, Message: m})
-		}
-		for _, m := range dump.GetDynamicResources().GetClusterConfigs() {
-			add(m, m.GetApiStatus())
-		}
-		for _, m := range dump.GetDynamicResources().GetRouteConfigs() {
-			add(m, m.GetApiStatus())
-		}
-		for _, m := range dump.GetDynamicResources().GetListenerConfigs() {
-			add(m, m.GetApiStatus())
-		}
-		batches = append(batches, batch)
+// readBatch reads a file of admin.ConfigDump; a resource that is marked DELETE is
+// deleted.
+func readBatch(file string) ([]store.Op, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
 	}
-	if len(batches) == 0 {
-		return nil, errors.New("no batch is named")
+	var dump admin.ConfigDump
+	if err := proto.Unmarshal(data, &dump); err != nil {
+		return nil, fmt.Errorf("read batch %s: %w", file, err)
 	}
-	return batches, nil
+	var batch []store.Op
+	add := func(m proto.Message, s core.ApiStatus) {
+		batch = append(batch, store.Op{Delete: s == core.ApiStatus_DELETE, Message: m})
+	}
+	for _, m := range dump.GetDynamicResources().GetClusterConfigs() {
+		add(m, m.GetApiStatus())
+	}
+	for _, m := range dump.GetDynamicResources().GetRouteConfigs() {
+		add(m, m.GetApiStatus())
+	}
+	for _, m := range dump.GetDynamicResources().GetListenerConfigs() {
+		add(m, m.GetApiStatus())
+	}
+	return batch, nil
 }
 
 // pusher is the test's side.
@@ -124,8 +133,12 @@ type pusher struct {
 // pusher starts another process of this binary as a writer of the store.
 func (n *node) pusher() *pusher {
 	n.t.Helper()
-	cmd := n.command("exec", "--", executable(n.t))
-	cmd.Env = append(os.Environ(), roleEnv+"="+rolePusher)
+	return n.startPusher(n.command("exec", "--", executable(n.t)), rolePusher)
+}
+
+func (n *node) startPusher(cmd *exec.Cmd, role string) *pusher {
+	n.t.Helper()
+	cmd.Env = append(os.Environ(), roleEnv+"="+role)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
