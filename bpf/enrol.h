@@ -40,22 +40,35 @@ static __always_inline __u64 *netns_slot(__u64 netns)
 	return bpf_map_lookup_elem(&km_netns_slot, &i);
 }
 
-/* bpf_get_netns_cookie: sock_addr programs from 5.7 on. */
-static __always_inline bool managed(struct bpf_sock_addr *ctx, __u64 netns)
+/* Is it managed, and with which flags? A namespace that has any is asked for.
+ * bpf_get_netns_cookie: sock_addr programs from 5.7 on. */
+static __always_inline bool managed_with(struct bpf_sock_addr *ctx, __u64 netns, __u32 *flags)
 {
 	const __u64 *slot = netns_slot(netns);
 	const struct km_config *cfg;
+	const struct km_netns *pod;
 	__u64 socket;
 
+	*flags = 0;
 	if (slot && *slot == netns)
 		return true;
-	if (slot && *slot && bpf_map_lookup_elem(&km_netns, &netns))
+	pod = slot && *slot ? bpf_map_lookup_elem(&km_netns, &netns) : NULL;
+	if (pod) {
+		*flags = *(const volatile __u32 *)&pod->flags;
 		return true;
+	}
 	cfg = config();
 	if (!cfg || cfg->manage != KM_MANAGE_ALL)
 		return false;
 	socket = bpf_get_socket_cookie(ctx);
 	return !bpf_map_lookup_elem(&km_own, &socket);
+}
+
+static __always_inline bool managed(struct bpf_sock_addr *ctx, __u64 netns)
+{
+	__u32 flags;
+
+	return managed_with(ctx, netns, &flags);
 }
 
 /* 0.0.0.2 or ::2. */
@@ -87,7 +100,9 @@ static __always_inline bool control(struct bpf_sock_addr *ctx, __u64 netns)
 	if (port != bpf_htons(KM_CONTROL_ENROLL) || netns == bpf_get_netns_cookie(NULL))
 		return false;
 	value.since = bpf_ktime_get_ns();
-	if (bpf_map_update_elem(&km_netns, &netns, &value, BPF_ANY))
+	/* What is enrolled keeps its flags and addresses. */
+	if (bpf_map_update_elem(&km_netns, &netns, &value, BPF_NOEXIST) &&
+	    !bpf_map_lookup_elem(&km_netns, &netns))
 		return false;
 	if (!*slot)
 		*slot = netns;

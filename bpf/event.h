@@ -9,12 +9,19 @@
 #include "bpf/wmaps_event.h"
 #include "bpf/wmaps_node.h"
 
-/* Somebody reads events at this moment, which is now. */
-static __always_inline bool reader(__u64 *now)
+/* Until when events are wanted; 0: they are not. */
+static __always_inline __u64 wanted_until(void)
 {
 	__u32 zero = 0;
 	const struct kw_reader *r = bpf_map_lookup_elem(&km_reader, &zero);
-	__u64 until = r ? *(const volatile __u64 *)&r->until : 0;
+
+	return r ? *(const volatile __u64 *)&r->until : 0;
+}
+
+/* Somebody reads events at this moment, which is now. */
+static __always_inline bool reader(__u64 *now)
+{
+	__u64 until = wanted_until();
 
 	if (!until)
 		return false;

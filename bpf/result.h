@@ -7,17 +7,9 @@
 #include <bpf/bpf_helpers.h>
 #include "bpf/abi.h"
 #include "bpf/conn.h"
+#include "bpf/errno.h"
 #include "bpf/maps_node.h"
 #include "bpf/slab.h"
-
-/* errno values, asm-generic; those below differ on no architecture we build for. */
-#define E_INTR 4
-#define E_NETUNREACH 101
-#define E_TIMEDOUT 110
-#define E_CONNREFUSED 111
-#define E_HOSTUNREACH 113
-#define E_ALREADY 114
-#define E_INPROGRESS 115
 
 #define MAX_LEVEL 32
 

@@ -25,6 +25,7 @@
 #include "bpf/conn.h"
 #include "bpf/enrol.h"
 #include "bpf/lookup.h"
+#include "bpf/stack.h"
 #include "bpf/state.h"
 
 #define PASS 1
@@ -152,15 +153,6 @@ static __always_inline int begin(struct bpf_sock_addr *ctx, struct state *s,
 		return PASS;
 	s->target = l->target;
 	return on(ctx, s, a);
-}
-
-/* Without a JIT, a program that is tail-called goes on with the stack of the one
- * that was entered, and newer kernels (seen on 6.12 and 7.2, not on 6.1) make
- * that only as deep as the entered one needs: a deeper stage would write over
- * the kernel's own stack. So the one that is entered takes all of it. */
-static __always_inline void take_whole_stack(void)
-{
-	asm volatile("*(u64 *)(r10 - 512) = %0" : : "r"(0ull) : "memory");
 }
 
 static __always_inline int sockconn(struct bpf_sock_addr *ctx)

@@ -20,11 +20,4 @@ struct {
 	__type(value, struct kw_reader);
 } km_reader SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, KW_TRACK_BUCKETS);
-	__type(key, __u32);
-	__type(value, struct kw_tracks);
-} km_track SEC(".maps");
-
 #endif
