@@ -14,10 +14,10 @@ import (
 
 // openMaps opens the maps of the tree that are there. One whose pin was lost but
 // which a program still holds is pinned again, so that its content stays in use.
-func (k *BpfKmesh) openMaps() error {
-	for _, m := range mapTable {
+func (k *node) openMaps() error {
+	for _, m := range mapsOf(k.cfg.Mode) {
 		id := k.found.Maps[m.name]
-		if m.perLoad {
+		if m.perLoad || m.tails {
 			// The kernel empties a prog array when its last pin or descriptor
 			// goes, but in its own time: full now, it may be empty soon.
 			id = 0
@@ -30,12 +30,37 @@ func (k *BpfKmesh) openMaps() error {
 			k.fds[m.name] = fd
 		}
 	}
+	if err := k.findResized(); err != nil {
+		return err
+	}
 	return k.checkABI()
+}
+
+// findResized marks the maps that are there with another number of entries than
+// the configured one, and those that go with them.
+func (k *node) findResized() error {
+	for _, m := range mapsOf(k.cfg.Mode) {
+		fd, ok := k.fds[m.name]
+		if !ok || m.entries == nil {
+			continue
+		}
+		info, err := mapInfoOf(fd)
+		if err != nil {
+			return loadError("open map", m.name, err, "")
+		}
+		k.resized[m.name] = info.MaxEntries != m.entries(k.cfg)
+	}
+	for _, m := range mapsOf(k.cfg.Mode) {
+		if m.with != "" {
+			k.resized[m.name] = k.resized[m.with]
+		}
+	}
+	return nil
 }
 
 // openOurs opens the pin of that name, or the object of that id (0: unknown) and
 // pins it; -1 where neither is there.
-func (k *BpfKmesh) openOurs(d dir, name string, id uint32) (int, error) {
+func (k *node) openOurs(d dir, name string, id uint32) (int, error) {
 	path := k.t.pin(d, name)
 	fd, err := pinGet(path)
 	switch {
@@ -61,14 +86,17 @@ func (k *BpfKmesh) openOurs(d dir, name string, id uint32) (int, error) {
 
 // adopt takes over the programs of an earlier `up` when this build made them and
 // they are whole; otherwise it says why not.
-func (k *BpfKmesh) adopt() (why string) {
+func (k *node) adopt() (why string) {
 	switch {
 	case k.found.Build == "":
 		return "first start"
 	case k.found.Build != k.next.Build:
 		return "another build, or another variant of it"
 	}
-	for _, m := range mapTable {
+	for _, m := range mapsOf(k.cfg.Mode) {
+		if k.resized[m.name] {
+			return "map " + m.name + " gets another size"
+		}
 		fd, ok := k.fds[m.name]
 		if info, err := mapInfoOf(fd); !ok || err != nil || info.ID != k.found.Maps[m.name] {
 			return "map " + m.name + " was lost or replaced"
@@ -102,19 +130,23 @@ func (k *BpfKmesh) adopt() (why string) {
 	return ""
 }
 
-// checkABI refuses the store of another layout before any program sees it.
-func (k *BpfKmesh) checkABI() error {
-	fd, ok := k.fds["km_meta"]
+// checkABI refuses the configuration of another layout before any program sees it.
+func (k *node) checkABI() error {
+	name, want, read := "km_meta", abiVersion, storeABI
+	if k.cfg.Mode == Workload {
+		name, want, read = "km_wmeta", workloadABI, resourceABI
+	}
+	fd, ok := k.fds[name]
 	if !ok {
 		return nil
 	}
-	abi, err := storeABI(fd)
+	abi, err := read(fd)
 	if err != nil {
-		return loadError("read map", "km_meta", err, "run: kmesh-node down, then up again")
+		return loadError("read map", name, err, "run: kmesh-node down, then up again")
 	}
-	if abi != 0 && abi != abiVersion {
-		return &exit.Error{Code: exit.Load, Step: "read map", Object: "km_meta",
-			Err:    fmt.Errorf("the store has layout %d, this build's is %d", abi, abiVersion),
+	if abi != 0 && abi != want {
+		return &exit.Error{Code: exit.Load, Step: "read map", Object: name,
+			Err:    fmt.Errorf("what it describes has layout %d, this build's is %d", abi, want),
 			Remedy: "run: kmesh-node down, then up again"}
 	}
 	return nil

@@ -9,6 +9,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kmesh-net/kmesh-node/internal/bpfmap"
 )
 
 // The kernel's rules that this file goes by. A pinned cgroup link lives on
@@ -19,7 +21,13 @@ import (
 
 // Attach brings every hook of the wanted rows to k's program. What is right
 // already is not touched. A failure leaves every link as it was.
-func (k *BpfKmesh) Attach() error {
+func (k *node) Attach() (err error) {
+	if k.pods, err = takePodsLock(k.cfg, "attach"); err != nil {
+		return err
+	}
+	if err := k.carryEnrolments(); err != nil {
+		return err
+	}
 	cg, err := openCgroup(k.cfg.Cgroup2Path)
 	if err != nil {
 		return attachError("open cgroup", k.cfg.Cgroup2Path, err, "give --cgroup2-path a directory of cgroup2")
@@ -30,9 +38,19 @@ func (k *BpfKmesh) Attach() error {
 		if r.hook.kind == byTailCall {
 			continue
 		}
-		if err := k.attachRow(r, cg); err != nil {
+		attach := k.attachRow
+		switch r.hook.kind {
+		case onPodNIC:
+			attach = k.attachPods
+		case onSockMap:
+			attach = k.attachSockMap
+		}
+		if err := attach(r, cg); err != nil {
 			return err
 		}
+	}
+	if err := k.swapTails(); err != nil {
+		return err
 	}
 	if err := fault("attach"); err != nil {
 		return attachError("attach", k.t.root(), err, "")
@@ -40,7 +58,8 @@ func (k *BpfKmesh) Attach() error {
 	return nil
 }
 
-func (k *BpfKmesh) attachRow(r program, cg cgroup) error {
+// attachRow is for hooks that a link at one place is made for.
+func (k *node) attachRow(r program, cg cgroup) error {
 	prog, err := progInfoOf(k.progs[r.name])
 	if err != nil {
 		return attachError("attach", r.name, err, "")
@@ -70,8 +89,8 @@ func (k *BpfKmesh) attachRow(r program, cg cgroup) error {
 }
 
 // updateLink puts k's program into the link; false where this link takes none.
-func (k *BpfKmesh) updateLink(r program, link int, oldID uint32) (bool, error) {
-	if r.hook.kind != onCgroup {
+func (k *node) updateLink(r program, link int, oldID uint32) (bool, error) {
+	if r.hook.kind != onCgroup && r.hook.kind != onSockMap {
 		return false, nil
 	}
 	oldProg, err := byID(progDir, oldID)
@@ -94,11 +113,16 @@ func (k *BpfKmesh) updateLink(r program, link int, oldID uint32) (bool, error) {
 
 // newLink attaches anew. Where a link is pinned already, the new one's pin is put
 // in its place at the end, and so the old one is dropped.
-func (k *BpfKmesh) newLink(r program, cg cgroup, replace bool) error {
+func (k *node) newLink(r program, cg cgroup, replace bool) error {
 	link, err := r.hook.attach(k.progs[r.name], cg)
 	if err != nil {
 		return attachError("attach", r.name+" at "+r.hook.String(), err, r.hook.remedy(err))
 	}
+	return k.pinLink(r, link, replace)
+}
+
+// pinLink pins a new link under the row's name.
+func (k *node) pinLink(r program, link int, replace bool) error {
 	k.held = append(k.held, link)
 	info, err := linkInfoOf(link)
 	if err != nil {
@@ -119,15 +143,15 @@ func (k *BpfKmesh) newLink(r program, cg cgroup, replace bool) error {
 
 // commit puts the prepared pins in place, drops what is not wanted any more and
 // writes the record. It begins when all hooks run this build's programs.
-func (k *BpfKmesh) commit() error {
+func (k *node) commit() error {
 	if err := fault("commit"); err != nil {
 		return attachError("commit", k.t.root(), err, "")
 	}
-	if k.fresh && (k.found.Build != "" || k.swapped) {
+	if k.cfg.Mode == Ads && k.fresh && (k.found.Build != "" || k.swapped) {
 		// A connect may be between two of the old programs. The array that
 		// they tail-call through is emptied when its pin goes.
-		if err := k.grace(); err != nil {
-			return attachError("wait for readers", "km_outer", err, "")
+		if err := bpfmap.Grace(); err != nil {
+			return attachError("update links", k.t.root(), err, "")
 		}
 	}
 	for _, s := range k.stage {
@@ -145,14 +169,8 @@ func (k *BpfKmesh) commit() error {
 	return nil
 }
 
-// grace waits until every program run that began before it has ended: an update
-// of a map of maps does so, and the store keeps a slot for it.
-func (k *BpfKmesh) grace() error {
-	return mapUpdate(k.fds["km_outer"], spareSlab, uint32(k.fds["km_inner"]))
-}
-
 // replacePin renames the prepared pin over the one in use, if there is one.
-func (k *BpfKmesh) replacePin(s stagedPin) error {
+func (k *node) replacePin(s stagedPin) error {
 	path := k.t.pin(s.dir, s.name)
 	old, err := pinGet(path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -177,7 +195,7 @@ func (k *BpfKmesh) replacePin(s stagedPin) error {
 
 // dropStrays unpins what an `up` before this one made and this one does not want:
 // links first, so that the programs that hook something go before those that they call.
-func (k *BpfKmesh) dropStrays() error {
+func (k *node) dropStrays() error {
 	for _, d := range []dir{linkDir, progDir, mapDir} {
 		entries, err := os.ReadDir(k.t.dir(d))
 		if err != nil {
@@ -188,7 +206,7 @@ func (k *BpfKmesh) dropStrays() error {
 				continue
 			}
 			path := k.t.pin(d, e.Name())
-			if !ours(d, e.Name(), k.found) {
+			if !ours(k.cfg.Mode, d, e.Name(), k.found) {
 				k.log.Warnf("%s is not of kmesh-node: left alone", path)
 				continue
 			}
@@ -207,33 +225,36 @@ func (k *BpfKmesh) dropStrays() error {
 	return nil
 }
 
-func (k *BpfKmesh) isWanted(d dir, name string) bool {
+func (k *node) isWanted(d dir, name string) bool {
 	if d == mapDir {
-		_, ok := mapByName(name)
+		_, ok := mapByName(k.cfg.Mode, name)
 		return ok
 	}
+	if d == linkDir && isNICLink(name) {
+		return k.nics[name]
+	}
 	return slices.ContainsFunc(k.rows, func(r program) bool {
-		return r.name == name && (d == progDir || r.hook.kind != byTailCall)
+		return r.name == name && (d == progDir || k.next.Links[name] != 0)
 	})
 }
 
-// ours says whether a pin of that name is of kmesh-node: of this build's table,
+// ours says whether a pin of that name is of kmesh-node: of this build's tables,
 // of the record, or a prepared one of either.
-func ours(d dir, name string, rec *record) bool {
+func ours(m Mode, d dir, name string, rec *record) bool {
 	base, _ := baseName(name)
 	for _, n := range []string{name, base} {
-		if _, ok := mapByName(n); ok && d == mapDir || d != mapDir && knownProgram(n) {
+		if _, ok := mapByName(m, n); ok && d == mapDir || d != mapDir && knownProgram(m, n) {
 			return true
 		}
 		if _, ok := rec.ids(d)[n]; ok {
 			return true
 		}
 	}
-	return false
+	return d == linkDir && isNICLink(name)
 }
 
 // writeRecord records what is there now. An `up` that changed nothing writes nothing.
-func (k *BpfKmesh) writeRecord() error {
+func (k *node) writeRecord() error {
 	n := &k.next
 	n.Maps, n.Progs = map[string]uint32{}, map[string]uint32{}
 	for name, fd := range k.fds {

@@ -24,9 +24,9 @@ func TestUpOnACleanHostAttachesAndPinsEverything(t *testing.T) {
 	if len(s.Problems) > 0 {
 		t.Error(s.Problems)
 	}
-	rows := wanted(variantSockState)
-	if len(s.Programs) != len(rows) || len(s.Maps) != len(mapTable) {
-		t.Errorf("%d programs and %d maps, want %d and %d", len(s.Programs), len(s.Maps), len(rows), len(mapTable))
+	rows := wanted(Ads, variantSockState)
+	if len(s.Programs) != len(rows) || len(s.Maps) != len(mapsOf(Ads)) {
+		t.Errorf("%d programs and %d maps, want %d and %d", len(s.Programs), len(s.Maps), len(rows), len(mapsOf(Ads)))
 	}
 	want := []string{"sock_state", "sock_ops", "sockconn4", "sockconn6"}
 	if got := strings.Join(h.links(), " "); got != strings.Join(want, " ") {
@@ -63,7 +63,7 @@ func TestUpOfAnotherBuildUpdatesLinksInPlace(t *testing.T) {
 			t.Errorf("program %s was not replaced", name)
 		}
 	}
-	for _, m := range mapTable {
+	for _, m := range mapsOf(Ads) {
 		if same := before.Maps[m.name] == after.Maps[m.name]; same == m.perLoad {
 			t.Errorf("map %s: kept %v, want %v", m.name, same, !m.perLoad)
 		}

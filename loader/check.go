@@ -53,9 +53,6 @@ func (r *Report) Ready() error {
 // program of the table, of all variants, through the verifier and attaches none;
 // its error then is the first rejection.
 func Check(cfg *Config, verify bool) (*Report, error) {
-	if err := cfg.adsOnly("check"); err != nil {
-		return nil, err
-	}
 	r := &Report{}
 	r.kernel()
 	r.capabilities()
@@ -188,14 +185,26 @@ func probeNetnsCookie() error {
 	return err
 }
 
-// verifyAll loads every program, over maps of its own that go away again.
-func verifyAll(cfg *Config) (out []ProgramStatus, err error) {
-	k := &BpfKmesh{cfg: cfg, t: cfg.tree(), log: cfg.Log, rows: programs}
+// verifyAll loads every program of every mode, over maps of its own that go away again.
+func verifyAll(cfg *Config) ([]ProgramStatus, error) {
+	var out []ProgramStatus
+	for _, m := range modes {
+		l, err := verifyMode(cfg.withMode(m))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, l...)
+	}
+	return out, nil
+}
+
+func verifyMode(cfg *Config) (out []ProgramStatus, err error) {
+	rows := programsOf(cfg.Mode)
+	k := &node{Handles: Handles{cfg: cfg}, t: cfg.tree(), log: cfg.Log, rows: rows, recordFd: -1}
 	fds := map[string]int{}
 	defer k.Close()
-	k.recordFd = -1
-	for _, name := range objects(programs) {
-		o, err := openObject(cfg.Objects, name, programs)
+	for _, name := range objects(cfg.Mode, rows) {
+		o, err := openObject(cfg, name, rows)
 		if err != nil {
 			return nil, err
 		}
@@ -216,7 +225,7 @@ func verifyAll(cfg *Config) (out []ProgramStatus, err error) {
 			}
 		}
 	}
-	for i, r := range programs {
+	for _, r := range rows {
 		for _, o := range k.objs {
 			p := o.progs[r.name]
 			if p == nil {
@@ -224,9 +233,9 @@ func verifyAll(cfg *Config) (out []ProgramStatus, err error) {
 			}
 			info, err := progInfoOf(p.FileDescriptor())
 			if err != nil {
-				return nil, fmt.Errorf("program %s: %w", programs[i].name, err)
+				return nil, fmt.Errorf("program %s: %w", r.name, err)
 			}
-			out = append(out, ProgramStatus{Name: r.name, ID: info.ID, Tag: fmt.Sprintf("%x", info.Tag), Hook: r.hook.String(), Verified: info.Verified})
+			out = append(out, ProgramStatus{Mode: cfg.Mode, Name: r.name, ID: info.ID, Tag: fmt.Sprintf("%x", info.Tag), Hook: r.hook.String(), Verified: info.Verified})
 		}
 	}
 	return out, nil

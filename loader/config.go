@@ -8,11 +8,10 @@ package loader
 
 import (
 	"io/fs"
+	"path/filepath"
 	"time"
 
 	"github.com/sirupsen/logrus"
-
-	"github.com/kmesh-net/kmesh-node/internal/exit"
 )
 
 // Mode is which data plane is loaded.
@@ -31,14 +30,24 @@ const (
 	ConnectRetOff     = "off"
 )
 
+// The values of Config.XDPMode: where xdpauth sees a packet.
+const (
+	XDPGeneric = "generic" // behind the driver: keeps the offloads of a veth
+	XDPNative  = "native"  // in the driver
+)
+
 // Config is what a kmesh-node is told. Default fills in the contract's defaults.
 type Config struct {
 	Mode        Mode
 	BpfFsPath   string
 	Cgroup2Path string
 	RunDir      string // locks and verifier logs
-	ConnectRet  string
+	ConnectRet  string // ads mode
 	Settings    Settings
+	Workload    WorkloadSettings
+	XDPMode     string // workload mode, as the next two
+	FlowEntries uint32 // of the cache of verdicts, a power of two
+	PolicySlots uint32 // of 64 bytes for compiled policies, a power of two; the map has twice that
 	// LockTimeout is how long a writer of the store waits for another.
 	LockTimeout time.Duration
 	// Release is what people call this build.
@@ -62,6 +71,15 @@ type Settings struct {
 	OutlierBackoffMax time.Duration
 }
 
+// WorkloadSettings are those that only workload mode has.
+type WorkloadSettings struct {
+	WaypointPort uint16 // of connections that begin with the metadata
+	JudgeNode    bool   // connections from the node's own addresses are judged too
+	NodeName     string // of workloads on this node
+	// Region, Zone and Subzone are where the node is; all empty: found out from the workloads.
+	Region, Zone, Subzone string
+}
+
 // Default returns the configuration of the contract, without Objects.
 func Default() Config {
 	return Config{
@@ -75,17 +93,18 @@ func Default() Config {
 			OutlierBackoff:    10 * time.Second,
 			OutlierBackoffMax: 300 * time.Second,
 		},
+		Workload:    WorkloadSettings{WaypointPort: waypointPort},
+		XDPMode:     XDPGeneric,
+		FlowEntries: defaultFlows,
+		PolicySlots: MinPolicySlots,
 		LockTimeout: 5 * time.Second,
 		Log:         logrus.StandardLogger(),
 	}
 }
 
-func (c *Config) tree() tree { return tree{c.BpfFsPath, string(c.Mode)} }
-
-func (c *Config) adsOnly(step string) error {
-	if c.Mode == Ads {
-		return nil
-	}
-	return &exit.Error{Code: exit.Usage, Step: step, Object: "mode " + string(c.Mode),
-		Err: errNoWorkload, Remedy: "use --mode ads"}
+// StoreLock is the file that writers of workload mode's maps lock with flock.
+func (c *Config) StoreLock() string {
+	return filepath.Join(c.RunDir, lockName(c.BpfFsPath, ".store.lock"))
 }
+
+func (c *Config) tree() tree { return tree{c.BpfFsPath, string(c.Mode)} }

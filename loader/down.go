@@ -15,14 +15,11 @@ import (
 	"github.com/kmesh-net/kmesh-node/internal/exit"
 )
 
-// Down detaches and removes all that kmesh-node made where cfg says, and nothing
-// else; nothing there is no error. It returns what it removed, for people. What
-// is not of kmesh-node in its tree is left, the rest is removed all the same, and
-// the error names it.
+// Down detaches and removes all that kmesh-node made where cfg says, in cfg.Mode or,
+// where that is empty, in every mode, and nothing else; nothing there is no error. It
+// returns what it removed, for people. What is not of kmesh-node in its tree is left,
+// the rest is removed all the same, and the error names it.
 func Down(cfg *Config) (removed []string, err error) {
-	if err := cfg.adsOnly("down"); err != nil {
-		return nil, err
-	}
 	if err := capable(); err != nil {
 		return nil, err
 	}
@@ -30,19 +27,31 @@ func Down(cfg *Config) (removed []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &downer{cfg: cfg, t: cfg.tree()}
 	defer func() { err = errors.Join(err, l.release()) }()
 	pid, held, err := lockHeld(cfg.RunDir, lockName(cfg.BpfFsPath, runLock))
 	if err != nil {
 		return nil, err
 	}
 	if held {
-		return nil, &exit.Error{Code: exit.Locked, Step: "down", Object: d.t.root(), Err: errHeld{pid}, Remedy: "stop that process first"}
+		return nil, &exit.Error{Code: exit.Locked, Step: "down", Object: tree{fs: cfg.BpfFsPath}.top(), Err: errHeld{pid},
+			Remedy: "stop that process first"}
 	}
-	if err := d.down(); err != nil {
-		return d.removed, err
+	pods, err := takePodsLock(cfg, "down")
+	if err != nil {
+		return nil, err
 	}
-	return d.removed, nil
+	defer func() { err = errors.Join(err, pods.release()) }()
+	which := modes
+	if cfg.Mode != "" {
+		which = []Mode{cfg.Mode}
+	}
+	var errs []error
+	for _, m := range which {
+		d := &downer{cfg: cfg.withMode(m)}
+		errs = append(errs, d.down())
+		removed = append(removed, d.removed...)
+	}
+	return removed, errors.Join(errs...)
 }
 
 type downer struct {
@@ -55,16 +64,33 @@ type downer struct {
 	errs    []error
 }
 
+// down removes the mode's tree, and mounts that nothing of kmesh-node is in any more.
 func (d *downer) down() error {
+	d.pins()
+	if len(ModesUp(d.cfg)) == 0 {
+		d.unmount(cgroup2, d.cfg.Cgroup2Path)
+	}
+	if d.rec.Cgroup != "" && d.rec.Cgroup != d.cfg.Cgroup2Path {
+		d.unmount(cgroup2, d.rec.Cgroup)
+	}
+	d.unmount(bpffs, d.cfg.BpfFsPath)
+	return d.result()
+}
+
+// pins removes the mode's tree, and its files under the run directory.
+func (d *downer) pins() {
 	var err error
+	d.t = d.cfg.tree()
 	if d.rec, err = d.t.load(); err != nil {
 		// No record, or one that cannot be read: the table tells what is ours.
 		d.rec = &record{}
 	}
 	store := d.storeID()
+	d.detachOldWay()
 	// What redirects goes first, what counts results next, then what they use.
-	for i := len(programs) - 1; i >= 0; i-- {
-		d.unpin(linkDir, programs[i].name)
+	rows := programsOf(d.cfg.Mode)
+	for i := len(rows) - 1; i >= 0; i-- {
+		d.unpin(linkDir, rows[i].name)
 	}
 	for _, dir := range []dir{linkDir, progDir, mapDir} {
 		d.empty(dir)
@@ -80,12 +106,11 @@ func (d *downer) down() error {
 	for _, p := range dirs {
 		d.removeDir(p)
 	}
-	d.unmount(cgroup2, d.cfg.Cgroup2Path)
-	if d.rec.Cgroup != "" && d.rec.Cgroup != d.cfg.Cgroup2Path {
-		d.unmount(cgroup2, d.rec.Cgroup)
-	}
-	d.unmount(bpffs, d.cfg.BpfFsPath)
 	d.runFiles(store)
+}
+
+// result is the error of all that went wrong.
+func (d *downer) result() error {
 	if len(d.foreign) > 0 {
 		d.errs = append(d.errs, &exit.Error{Code: exit.NotReady, Step: "down", Object: strings.Join(d.foreign, ", "),
 			Err:    errors.New("not of kmesh-node, so it is left, and the directories and mount around it"),
@@ -94,8 +119,30 @@ func (d *downer) down() error {
 	return errors.Join(d.errs...)
 }
 
-// storeID is the id of km_meta, which names the store's lock; 0 where it is gone.
+// detachOldWay takes programs off that are attached without a link: the map that
+// they are on may be held by another process.
+func (d *downer) detachOldWay() {
+	for name := range d.rec.Unlinked {
+		i := slices.IndexFunc(programs, func(p program) bool { return p.mode == d.cfg.Mode && p.name == name })
+		target, mapErr := pinGet(d.t.pin(mapDir, programs[max(i, 0)].hook.target))
+		prog, progErr := byID(progDir, d.rec.Unlinked[name])
+		var err error
+		if i >= 0 && mapErr == nil && progErr == nil {
+			err = progDetach(prog, target, programs[i].hook.attachType)
+		}
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			d.errs = append(d.errs, &exit.Error{Code: exit.Unexpected, Step: "detach", Object: name, Err: err})
+		}
+		closeFd(d.cfg.Log, target)
+		closeFd(d.cfg.Log, prog)
+	}
+}
+
+// storeID is the id of km_meta, which names the C store's lock; 0 where it is gone.
 func (d *downer) storeID() uint32 {
+	if d.cfg.Mode != Ads {
+		return 0
+	}
 	fd, err := pinGet(d.t.pin(mapDir, "km_meta"))
 	if err != nil {
 		return d.rec.Maps["km_meta"]
@@ -114,7 +161,7 @@ func (d *downer) empty(dir dir) {
 		d.errs = append(d.errs, err)
 	}
 	for _, e := range entries {
-		if !ours(dir, e.Name(), d.rec) {
+		if !ours(d.cfg.Mode, dir, e.Name(), d.rec) {
 			d.foreign = append(d.foreign, d.t.pin(dir, e.Name()))
 			continue
 		}
@@ -227,6 +274,9 @@ func (d *downer) runFiles(store uint32) {
 	}
 	for _, p := range logs {
 		d.remove(p)
+	}
+	if d.cfg.Mode == Workload {
+		d.remove(d.cfg.StoreLock())
 	}
 	if store == 0 {
 		return

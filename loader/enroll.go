@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -18,17 +19,21 @@ import (
 // Namespace is a network namespace that is enrolled.
 type Namespace struct {
 	Cookie uint64 `json:"cookie"`
-	// Paths are where the namespace is found: names under /run/netns, and one
-	// process in it. Empty: nothing of it is alive, or not in sight from here.
+	// Paths are where the namespace is found: where it is mounted, under /run/netns
+	// in general, and one process in it. Empty: nothing of it is alive, or not in
+	// sight from here.
 	Paths []string `json:"paths,omitempty"`
 	// Since is when it was enrolled, in ns of the monotonic clock.
 	Since uint64 `json:"since_ns"`
 }
 
+var errNotEnrolled = errors.New("not enrolled")
+
 // Enroll takes the network namespace at path (/proc/PID/ns/net, /run/netns/NAME)
-// under management and returns its cookie once the kernel's map has it. The
-// namespace of the host's first process is refused without force.
-func (h *Handles) Enroll(path string, force bool) (uint64, error) {
+// under management and returns its cookie once the kernel's map has it; in workload
+// mode once its devices are judged, too. The namespace of the host's first process
+// is refused without force. Repeated, it repairs what is not as it should be.
+func (h *Handles) Enroll(path string, force bool) (cookie uint64, err error) {
 	cookie, host, err := namespaceAt("enroll", path)
 	if err != nil {
 		return 0, err
@@ -37,30 +42,75 @@ func (h *Handles) Enroll(path string, force bool) (uint64, error) {
 		return 0, &exit.Error{Code: exit.Usage, Step: "enroll", Object: path,
 			Err: errors.New("this is the host's own network namespace"), Remedy: "if that is meant, add --force"}
 	}
+	err = h.withPods("enroll", func() error {
+		if h.cfg.Mode == Workload {
+			return h.enrollPod(cookie, path)
+		}
+		return h.enter(cookie, path, func(*kmNetns) error { return nil })
+	})
+	if err != nil {
+		return 0, err
+	}
+	return cookie, h.refresh()
+}
+
+// withPods does what changes enrolment while no `up` and no other one does. The
+// maps are still those in use then.
+func (h *Handles) withPods(step string, do func() error) (err error) {
+	l, err := takePodsLock(h.cfg, step)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.release()) }()
+	t := h.cfg.tree()
+	fd, err := pinGet(t.pin(mapDir, "km_netns"))
+	if err != nil {
+		return notUp(step, t)
+	}
+	now, err := objectOf(mapDir, fd)
+	if err := errors.Join(err, unix.Close(fd)); err != nil {
+		return err
+	}
+	if ours, err := objectOf(mapDir, h.fds["km_netns"]); err != nil || ours != now {
+		return notUp(step, t)
+	}
+	return do()
+}
+
+// enter puts a namespace into km_netns, described by describe.
+func (h *Handles) enter(cookie uint64, path string, describe func(*kmNetns) error) error {
 	fd := h.fds["km_netns"]
 	var have kmNetns
-	if err := mapLookup(fd, cookie, &have); err == nil {
-		return cookie, h.slotAdd(cookie)
+	err := mapLookup(fd, cookie, &have)
+	entry := have
+	if err != nil {
+		var now unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+			return fmt.Errorf("enroll: read clock: %w", err)
+		}
+		entry = newKmNetns(uint64(now.Nano()))
 	}
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
-		return 0, fmt.Errorf("enroll: read clock: %w", err)
+	if err := describe(&entry); err != nil {
+		return err
 	}
-	entry := newKmNetns(uint64(now.Nano()))
+	if err == nil && entry == have {
+		return h.slotAdd(cookie)
+	}
 	if err := mapUpdate(fd, cookie, entry); err != nil {
 		e := &exit.Error{Code: exit.Unexpected, Step: "enroll", Object: path, Err: err}
 		if errors.Is(err, unix.E2BIG) || errors.Is(err, unix.ENOSPC) {
 			e.Err = fmt.Errorf("%d network namespaces are enrolled, the limit: %w", maxNetns, err)
 			e.Remedy = "unenroll those that are gone (see: kmesh-node get enrolled)"
 		}
-		return 0, e
+		return e
 	}
-	// The acknowledgement is what the programs will read, not that we wrote.
-	if err := mapLookup(fd, cookie, &have); err != nil || have != entry {
-		return 0, &exit.Error{Code: exit.Unexpected, Step: "enroll", Object: path,
+	// The acknowledgement is what the programs will read, not that we wrote. The
+	// flags are the writer's of the configuration, too.
+	if err := mapLookup(fd, cookie, &have); err != nil || have.since != entry.since {
+		return &exit.Error{Code: exit.Unexpected, Step: "enroll", Object: path,
 			Err: errors.Join(errors.New("the map does not hold what was written"), err), Remedy: "run it again"}
 	}
-	return cookie, h.slotAdd(cookie)
+	return h.slotAdd(cookie)
 }
 
 // Unenroll releases the namespace at path. One that is not enrolled is an
@@ -75,6 +125,24 @@ func (h *Handles) Unenroll(path string) (uint64, error) {
 
 // UnenrollCookie is Unenroll for a namespace that may be gone.
 func (h *Handles) UnenrollCookie(cookie uint64) error {
+	err := h.withPods("unenroll", func() error {
+		err := h.release(cookie)
+		if h.cfg.Mode == Workload {
+			err = errors.Join(err, h.releaseNICs(cookie))
+		}
+		return err
+	})
+	if errors.Is(err, errNotEnrolled) {
+		return &exit.Error{Code: exit.NotUp, Step: "unenroll", Object: "namespace " + strconv.FormatUint(cookie, 10), Err: err}
+	}
+	if err != nil {
+		return err
+	}
+	return h.refresh()
+}
+
+// release takes a namespace out of km_netns; errNotEnrolled where it is not in it.
+func (h *Handles) release(cookie uint64) error {
 	if err := h.slotAsk(cookie); err != nil {
 		return err
 	}
@@ -86,8 +154,7 @@ func (h *Handles) UnenrollCookie(cookie uint64) error {
 		return slotErr
 	}
 	if err != nil {
-		return &exit.Error{Code: exit.NotUp, Step: "unenroll", Object: "namespace " + strconv.FormatUint(cookie, 10),
-			Err: errors.New("not enrolled")}
+		return errNotEnrolled
 	}
 	return nil
 }
@@ -117,17 +184,18 @@ func (h *Handles) Enrolled() ([]Namespace, error) {
 	return l, nil
 }
 
-// findNamespaces returns the paths of the live namespaces by cookie: their names,
-// and for each the first process that is in it.
+// findNamespaces returns the paths of the live namespaces by cookie: where they are
+// mounted, and for each the first process that is in it.
 func findNamespaces() (map[uint64][]string, error) {
-	var paths []string
-	for _, pattern := range []string{"/run/netns/*", "/proc/[1-9]*/ns/net"} {
-		l, err := filepath.Glob(pattern)
-		if err != nil {
-			return nil, err
-		}
-		paths = append(paths, l...)
+	paths, err := mountedNamespaces()
+	if err != nil {
+		return nil, err
 	}
+	l, err := filepath.Glob("/proc/[1-9]*/ns/net")
+	if err != nil {
+		return nil, err
+	}
+	paths = append(paths, l...)
 	where := map[uint64][]string{}
 	seen := map[[2]uint64]bool{}
 	for _, p := range paths {
@@ -147,4 +215,16 @@ func findNamespaces() (map[uint64][]string, error) {
 		where[c] = append(where[c], p)
 	}
 	return where, nil
+}
+
+// mountedNamespaces lists the names that network namespaces have as files.
+func mountedNamespaces() ([]string, error) {
+	var l []string
+	_, err := readMounts(func(m *mountPoint) bool {
+		if m.fstype == "nsfs" && strings.HasPrefix(m.fsRoot, "net:") && !slices.Contains(l, m.path) {
+			l = append(l, m.path)
+		}
+		return false
+	})
+	return l, err
 }

@@ -12,8 +12,6 @@ import (
 // ErrNotUp says that nothing of kmesh-node is pinned where it was looked for.
 var ErrNotUp = errors.New("kmesh-node is not up")
 
-var errNoWorkload = errors.New("workload mode is not part of this build")
-
 func itoa(n int) string { return strconv.Itoa(n) }
 
 func notReady(step, object string, err error, remedy string) error {

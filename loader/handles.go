@@ -8,22 +8,31 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kmesh-net/kmesh-node/internal/exit"
 )
 
-// Handles are open descriptors of the maps, by name.
+// Handles are open descriptors of the maps of one mode, by name.
 type Handles struct {
+	cfg *Config
 	fds map[string]int
+}
+
+// FD is the descriptor of a map, -1 where the mode has no map of that name. It is
+// valid until Close.
+func (h *Handles) FD(name string) int {
+	if fd, ok := h.fds[name]; ok {
+		return fd
+	}
+	return -1
 }
 
 // OpenPinned opens every map that is pinned where cfg says. Nothing there: an
 // *exit.Error of code NotUp around ErrNotUp. Close frees the descriptors.
 func OpenPinned(cfg *Config) (*Handles, error) {
-	if err := cfg.adsOnly("open maps"); err != nil {
-		return nil, err
-	}
 	t := cfg.tree()
-	h := &Handles{fds: map[string]int{}}
-	for _, m := range mapTable {
+	h := &Handles{cfg: cfg, fds: map[string]int{}}
+	for _, m := range mapsOf(cfg.Mode) {
 		fd, err := pinGet(t.pin(mapDir, m.name))
 		if err == nil {
 			h.fds[m.name] = fd
@@ -68,10 +77,15 @@ func (h *Handles) Close() {
 type Variable struct{ Name, Value string }
 
 // Variables returns the hand-off: for each map of the store its documented name
-// with the map's id, and, with live, the same name with _FD and the descriptor.
+// with the map's id, and, with live, the same name with _FD and the descriptor. Only
+// ads mode has a store in C to hand maps to.
 func (h *Handles) Variables(live bool) ([]Variable, error) {
+	if h.cfg.Mode != Ads {
+		return nil, &exit.Error{Code: exit.Usage, Step: "hand-off", Object: "mode " + string(h.cfg.Mode),
+			Err: errors.New("only ads mode hands its maps over"), Remedy: "use --mode ads"}
+	}
 	var l []Variable
-	for _, m := range mapTable {
+	for _, m := range mapsOf(h.cfg.Mode) {
 		if m.env == "" {
 			continue
 		}
@@ -109,7 +123,7 @@ func (h *Handles) Exec(path string, argv []string) error {
 	if err := h.ApiEnvCfg(); err != nil {
 		return err
 	}
-	for _, m := range mapTable {
+	for _, m := range mapsOf(h.cfg.Mode) {
 		if m.env == "" {
 			continue
 		}

@@ -3,249 +3,36 @@
 package loader
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"fmt"
-	"io/fs"
-	"maps"
 	"os"
-	"slices"
 	"time"
-
-	"github.com/sirupsen/logrus"
-	"golang.org/x/sys/unix"
-
-	"github.com/kmesh-net/kmesh-node/internal/exit"
 )
 
-// BpfKmesh is one `up` of the ads mode, from the first mount to the record.
-type BpfKmesh struct {
-	Handles
-	cfg  *Config
-	t    tree
-	log  *logrus.Logger
-	lock *lock // of this `up`
-	run  *lock // of a `run`
-	undo undo
+// BpfKmesh is one `up` of the ads mode.
+type BpfKmesh struct{ *node }
 
-	found    *record // what an earlier `up` left
-	recordFd int
-	next     record // what this one leaves
-
-	rows  []program
-	objs  []*object
-	progs map[string]int // descriptor by program
-	held  []int          // descriptors that keep what is replaced alive until Close
-	stage []stagedPin
-
-	replaced []kernelObject // maps of the load before this one
-	loaded   []kernelObject // maps of this load
-	drop     []kernelObject // of these two what goes with k's descriptors
-
-	swapped bool // links of another load took this one's programs
-	fresh   bool // the programs were loaded anew
-	idle    bool // a live `run` does it all
-	changed []string
-}
-
-// stagedPin is a prepared pin that commit puts in its place.
-type stagedPin struct {
-	dir       dir
-	name, tmp string
-}
-
-// NewBpfKmesh prepares: it checks the host, takes the lock, mounts bpffs and
-// cgroup2 where they are missing, makes the pin directories and opens the record.
-// On an error everything is as it was.
-func NewBpfKmesh(cfg *Config) (_ *BpfKmesh, err error) {
-	if err := cfg.adsOnly("up"); err != nil {
-		return nil, err
-	}
+// NewBpfKmesh prepares the host for ads mode; on an error everything is as it was.
+func NewBpfKmesh(cfg *Config) (*BpfKmesh, error) {
 	begin := time.Now()
-	if err := hostReady(); err != nil {
+	k, err := newNode(cfg)
+	if err != nil {
 		return nil, err
 	}
-	k := &BpfKmesh{cfg: cfg, t: cfg.tree(), log: cfg.Log, progs: map[string]int{}, recordFd: -1,
-		Handles: Handles{fds: map[string]int{}}}
-	k.next = record{Version: recordVersion, Cgroup: cfg.Cgroup2Path, Release: cfg.Release}
-	chosen := make(chan error, 1)
-	go func() { chosen <- k.choose() }() // reads BTF while the mounts wait for the kernel
-	// The lock's name is the path that was asked for: it exists before the mount.
-	if k.lock, err = takeLock(cfg.RunDir, lockName(cfg.BpfFsPath, ".lock")); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, k.undo.unwind(), k.unlock())
-			k.Close()
-		}
-	}()
-	err = k.prepare()
-	if err := errors.Join(err, <-chosen); err != nil {
-		return nil, err
-	}
-	if err := k.heedRun(); err != nil {
-		return nil, err
-	}
+	k.beside = k.firstSlab
 	k.timed(begin).Info("phase NewBpfKmesh")
-	return k, nil
+	return &BpfKmesh{k}, nil
 }
 
-// choose decides which programs this build loads here.
-func (k *BpfKmesh) choose() (err error) {
-	if k.next.Variant, k.next.Why, err = chooseVariant(k.cfg.ConnectRet); err != nil {
-		return err
-	}
-	k.rows = wanted(k.next.Variant)
-	k.next.Build, err = identity(k.cfg.Objects, k.rows)
-	return err
-}
-
-func (k *BpfKmesh) prepare() error {
-	if err := fault("mount"); err != nil {
-		return notReady("mount", k.cfg.BpfFsPath, err, "")
-	}
-	for _, m := range []struct {
-		fs   filesystem
-		path string
-	}{{bpffs, k.cfg.BpfFsPath}, {cgroup2, k.cfg.Cgroup2Path}} {
-		did, err := m.fs.ensure(m.path, &k.undo)
-		if err != nil {
-			return err
-		}
-		if did {
-			k.change("mounted " + m.path)
-		}
-	}
-	for _, d := range k.t.directories() {
-		if err := makePinDir(d, &k.undo); err != nil {
-			return err
-		}
-	}
-	return k.openRecord()
-}
-
-func makePinDir(path string, u *undo) error {
-	err := os.Mkdir(path, 0o700)
-	if err == nil {
-		u.push("remove directory "+path, func() error { return os.Remove(path) })
-		return nil
-	}
-	if fi, statErr := os.Lstat(path); errors.Is(err, os.ErrExist) && statErr == nil && fi.IsDir() {
-		return nil
-	}
-	return notReady("make pin directory", path, err, "remove what is there: it is not of kmesh-node")
-}
-
-func (k *BpfKmesh) openRecord() (err error) {
-	k.recordFd, err = openRecord(k.t)
+// firstSlab puts km_inner into km_outer where it is not yet. The kernel waits for a
+// grace period there, so it is done while the verifier works.
+func (k *node) firstSlab() error {
+	var id uint32
+	err := mapLookup(k.fds["km_outer"], uint32(0), &id)
 	if errors.Is(err, os.ErrNotExist) {
-		k.recordFd, err = createRecord(k.t, &k.undo)
+		err = mapUpdate(k.fds["km_outer"], uint32(0), uint32(k.fds["km_inner"]))
 	}
 	if err != nil {
-		return loadError("open record", k.t.meta(), err, "run: kmesh-node down, then up again")
-	}
-	if k.found, err = readRecord(k.recordFd); err != nil {
-		return loadError("open record", k.t.meta(), err, "run: kmesh-node down, then up again")
-	}
-	if err := fault("record"); err != nil {
-		return loadError("open record", k.t.meta(), err, "")
+		return loadError("put the first slab", "km_outer", err, "")
 	}
 	return nil
 }
-
-// heedRun keeps off a live `run`: beside it an `up` of the same build changes
-// nothing, and one of another build is refused.
-func (k *BpfKmesh) heedRun() (err error) {
-	name := lockName(k.cfg.BpfFsPath, runLock)
-	if k.cfg.Stay {
-		k.run, err = takeLock(k.cfg.RunDir, name)
-		return err
-	}
-	pid, held, err := lockHeld(k.cfg.RunDir, name)
-	if err != nil || !held {
-		return err
-	}
-	if k.idle = k.found.Build == k.next.Build; k.idle {
-		return nil
-	}
-	return &exit.Error{Code: exit.Locked, Step: "up", Object: k.t.root(),
-		Err: fmt.Errorf("run of another build: %w", errHeld{pid}), Remedy: "stop that process first"}
-}
-
-// identity tells builds apart: the objects, by name and content, and the rows
-// that are loaded of them.
-func identity(src fs.FS, rows []program) (string, error) {
-	h := sha256.New()
-	for _, name := range objects(rows) {
-		data, err := fs.ReadFile(src, name+".bpf.o")
-		if err != nil {
-			return "", loadError("read object", name, err, "build kmesh-node again")
-		}
-		sum := sha256.Sum256(data)
-		fmt.Fprintf(h, "%s %x\n", name, sum)
-	}
-	for _, r := range rows {
-		fmt.Fprintln(h, r.name)
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
-}
-
-func (k *BpfKmesh) change(what string) {
-	k.changed = append(k.changed, what)
-	k.log.Info(what)
-}
-
-// outcome says in a few words what this `up` did.
-func (k *BpfKmesh) outcome() string {
-	switch {
-	case k.idle:
-		return "nothing to change beside a live run"
-	case len(k.changed) == 0:
-		return "nothing to change"
-	case k.found.Build == "":
-		return "started"
-	case k.found.Build != k.next.Build:
-		return "updated"
-	}
-	return fmt.Sprintf("adopted, %d changes", len(k.changed))
-}
-
-func (k *BpfKmesh) unlock() error {
-	l := k.lock
-	k.lock = nil
-	return l.release()
-}
-
-// Close frees the descriptors that k holds. What is pinned stays.
-func (k *BpfKmesh) Close() {
-	k.Handles.Close()
-	for _, o := range k.objs {
-		o.close()
-	}
-	k.objs = nil
-	for _, fd := range append(k.held, k.recordFd) {
-		closeFd(k.log, fd)
-	}
-	k.held, k.recordFd = nil, -1
-	for _, o := range waitGone(k.drop) {
-		k.log.Debugf("%s %d is still held", o.dir, o.id)
-	}
-	k.drop = nil
-	if err := k.run.release(); err != nil {
-		k.log.Warnf("release lock of run: %v", err)
-	}
-	k.run = nil
-}
-
-func closeFd(log *logrus.Logger, fd int) {
-	if fd < 0 {
-		return
-	}
-	if err := unix.Close(fd); err != nil {
-		log.Warnf("close descriptor %d: %v", fd, err)
-	}
-}
-
-func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

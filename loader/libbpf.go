@@ -9,6 +9,10 @@ package loader
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+// BPF_LINK_TYPE_SOCKMAP, and struct { __u32 map_id, attach_type; } of that name
+// beside xdp: in the headers of Linux 6.12.
+#define LINK_TYPE_SOCKMAP 14
+
 static __u64 link_cgroup(const struct bpf_link_info *i) { return i->cgroup.cgroup_id; }
 static __u32 link_attach(const struct bpf_link_info *i)
 {
@@ -17,10 +21,14 @@ static __u32 link_attach(const struct bpf_link_info *i)
 		return i->cgroup.attach_type;
 	case BPF_LINK_TYPE_TRACING:
 		return i->tracing.attach_type;
+	case LINK_TYPE_SOCKMAP:
+		return ((const __u32 *)&i->xdp)[1];
 	default:
 		return 0;
 	}
 }
+static __u32 link_sockmap(const struct bpf_link_info *i) { return ((const __u32 *)&i->xdp)[0]; }
+static __u32 link_ifindex(const struct bpf_link_info *i) { return i->xdp.ifindex; }
 */
 import "C"
 
@@ -63,7 +71,11 @@ const (
 	cgroupSockOps  = uint32(C.BPF_CGROUP_SOCK_OPS)
 	traceRawTp     = uint32(C.BPF_TRACE_RAW_TP)
 	perfEvent      = uint32(C.BPF_PERF_EVENT)
+	skMsgVerdict   = uint32(C.BPF_SK_MSG_VERDICT)
+	xdpAttach      = uint32(C.BPF_XDP)
 )
+
+const linkTypeSockMap = uint32(C.LINK_TYPE_SOCKMAP)
 
 const (
 	mapTypeArray = uint32(C.BPF_MAP_TYPE_ARRAY)
@@ -83,10 +95,42 @@ func linkCreate(prog, target int, attachType uint32) (int, error) {
 	return int(fd), errno(fd)
 }
 
+// linkCreateXDP attaches prog to a device of the calling thread's network namespace.
+func linkCreateXDP(prog, ifindex int, flags uint32) (int, error) {
+	o := C.struct_bpf_link_create_opts{flags: C.__u32(flags)}
+	o.sz = C.size_t(unsafe.Sizeof(o))
+	fd := C.bpf_link_create(C.int(prog), C.int(ifindex), C.BPF_XDP, &o)
+	return int(fd), errno(fd)
+}
+
+// progAttach attaches in the way from before links; it takes the place of the
+// program that is there. target is a map for sk_msg.
+func progAttach(prog, target int, attachType uint32) error {
+	return errno(C.bpf_prog_attach(C.int(prog), C.int(target), C.enum_bpf_attach_type(attachType), 0))
+}
+
+func progDetach(prog, target int, attachType uint32) error {
+	return errno(C.bpf_prog_detach2(C.int(prog), C.int(target), C.enum_bpf_attach_type(attachType)))
+}
+
+// progQuery is the id of the one program that is attached to target, 0 for none.
+func progQuery(target int, attachType uint32) (uint32, error) {
+	var ids [1]C.__u32
+	n := C.__u32(len(ids))
+	err := errno(C.bpf_prog_query(C.int(target), C.enum_bpf_attach_type(attachType), 0, nil, &ids[0], &n))
+	if err != nil || n == 0 {
+		return 0, err
+	}
+	return uint32(ids[0]), nil
+}
+
 // linkUpdate puts prog in place of the link's program, atomically.
 func linkUpdate(link, prog int) error {
 	return errno(C.bpf_link_update(C.int(link), C.int(prog), nil))
 }
+
+// linkDetach takes a link off, whoever holds it: Linux 5.9, XDP and cgroups.
+func linkDetach(link int) error { return errno(C.bpf_link_detach(C.int(link))) }
 
 func rawTracepointOpen(name string, prog int) (int, error) {
 	c := C.CString(name)
@@ -162,6 +206,8 @@ func mapTypeName(t uint32) string {
 type linkInfo struct {
 	ID, Type, Prog, Attach uint32
 	Cgroup                 uint64 // id of the cgroup; 0 when it is gone, or for another type
+	SockMap                uint32 // id of the map; 0 for another type
+	Ifindex                uint32 // of the device; 0 when it is gone, or for another type
 }
 
 func linkInfoOf(fd int) (linkInfo, error) {
@@ -171,8 +217,13 @@ func linkInfoOf(fd int) (linkInfo, error) {
 		return linkInfo{}, err
 	}
 	l := linkInfo{ID: uint32(i.id), Type: uint32(i._type), Prog: uint32(i.prog_id), Attach: uint32(C.link_attach(&i))}
-	if l.Type == C.BPF_LINK_TYPE_CGROUP {
+	switch l.Type {
+	case C.BPF_LINK_TYPE_CGROUP:
 		l.Cgroup = uint64(C.link_cgroup(&i))
+	case C.LINK_TYPE_SOCKMAP:
+		l.SockMap = uint32(C.link_sockmap(&i))
+	case C.BPF_LINK_TYPE_XDP:
+		l.Ifindex = uint32(C.link_ifindex(&i))
 	}
 	return l, nil
 }

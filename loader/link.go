@@ -22,6 +22,8 @@ var linkType = map[hookKind]uint32{
 	onBtfTracepoint: C.BPF_LINK_TYPE_RAW_TRACEPOINT,
 	onRawTracepoint: C.BPF_LINK_TYPE_RAW_TRACEPOINT,
 	onTracepoint:    C.BPF_LINK_TYPE_PERF_EVENT,
+	onSockMap:       linkTypeSockMap,
+	onPodNIC:        C.BPF_LINK_TYPE_XDP,
 }
 
 // cgroup is the target of the rows that hook one.
@@ -146,6 +148,10 @@ func (h hook) String() string {
 		return "raw_tracepoint.w/" + h.target
 	case onTracepoint:
 		return "tracepoint/" + h.target
+	case onSockMap:
+		return attachTypeName(h.attachType) + " of " + h.target
+	case onPodNIC:
+		return "xdp on the devices of pods"
 	}
 	return "tail call"
 }

@@ -4,6 +4,7 @@ package loader
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"sync"
 	"time"
@@ -14,7 +15,7 @@ import (
 // Load brings programs and maps into k, pinned: those of an earlier `up` of this
 // very build where they are whole, else newly loaded ones over the maps that are
 // there. Nothing of what is attached changes yet.
-func (k *BpfKmesh) Load() error {
+func (k *node) Load() error {
 	if err := fault("load"); err != nil {
 		return loadError("load", k.t.root(), err, "")
 	}
@@ -36,7 +37,7 @@ func (k *BpfKmesh) Load() error {
 }
 
 // pin pins fd for good, and has it unpinned when this `up` fails.
-func (k *BpfKmesh) pin(fd int, d dir, name string) error {
+func (k *node) pin(fd int, d dir, name string) error {
 	path := k.t.pin(d, name)
 	if err := pinPut(fd, path); err != nil {
 		return loadError("pin", path, err, "remove what is there")
@@ -46,7 +47,7 @@ func (k *BpfKmesh) pin(fd int, d dir, name string) error {
 }
 
 // prepin pins fd beside name; commit puts that pin in name's place.
-func (k *BpfKmesh) prepin(fd int, d dir, name string) error {
+func (k *node) prepin(fd int, d dir, name string) error {
 	for n := 1; ; n++ {
 		tmp := staged(name, n)
 		path := k.t.pin(d, tmp)
@@ -64,7 +65,7 @@ func (k *BpfKmesh) prepin(fd int, d dir, name string) error {
 }
 
 // hold keeps descriptors open until Close.
-func (k *BpfKmesh) hold(fds map[string]int) {
+func (k *node) hold(fds map[string]int) {
 	for _, name := range sorted(fds) {
 		k.held = append(k.held, fds[name])
 	}
@@ -72,11 +73,11 @@ func (k *BpfKmesh) hold(fds map[string]int) {
 
 // loadFresh opens and loads the objects of the wanted rows. Maps that outlive the
 // programs are shared with what is there; those of one load are new.
-func (k *BpfKmesh) loadFresh() error {
+func (k *node) loadFresh() error {
 	k.fresh = true
 	old := map[string]int{}
-	for _, m := range mapTable {
-		if fd, ok := k.fds[m.name]; ok && m.perLoad {
+	for _, m := range mapsOf(k.cfg.Mode) {
+		if fd, ok := k.fds[m.name]; ok && (m.perLoad || k.resized[m.name]) {
 			o, err := objectOf(mapDir, fd)
 			if err != nil {
 				return loadError("load", m.name, err, "")
@@ -86,9 +87,12 @@ func (k *BpfKmesh) loadFresh() error {
 			delete(k.fds, m.name)
 		}
 	}
+	if fd, ok := old["km_pstate"]; ok {
+		k.oldPstate = fd
+	}
 	k.hold(old)
-	for _, name := range objects(k.rows) {
-		o, err := openObject(k.cfg.Objects, name, k.rows)
+	for _, name := range objects(k.cfg.Mode, k.rows) {
+		o, err := openObject(k.cfg, name, k.rows)
 		if err != nil {
 			return err
 		}
@@ -99,11 +103,17 @@ func (k *BpfKmesh) loadFresh() error {
 	if err := k.loadObjects(k.objs[:1]); err != nil {
 		return err
 	}
-	slab := make(chan error, 1)
-	go func() { slab <- k.firstSlab() }()
+	beside := make(chan error, 1)
+	go func() {
+		if k.beside == nil {
+			beside <- nil
+			return
+		}
+		beside <- k.beside()
+	}()
 	err := k.loadObjects(k.objs[1:])
-	if slabErr := <-slab; err == nil && slabErr != nil {
-		err = loadError("put the first slab", "km_outer", slabErr, "")
+	if besideErr := <-beside; err == nil {
+		err = besideErr
 	}
 	if err != nil {
 		return err
@@ -119,19 +129,8 @@ func (k *BpfKmesh) loadFresh() error {
 	return k.fillTails()
 }
 
-// firstSlab puts km_inner into km_outer where it is not yet. The kernel waits for a
-// grace period there, so it is done while the verifier works.
-func (k *BpfKmesh) firstSlab() error {
-	var id uint32
-	err := mapLookup(k.fds["km_outer"], uint32(0), &id)
-	if errors.Is(err, os.ErrNotExist) {
-		err = mapUpdate(k.fds["km_outer"], uint32(0), uint32(k.fds["km_inner"]))
-	}
-	return err
-}
-
 // loadObjects loads objects that share no map but those of k, all at once.
-func (k *BpfKmesh) loadObjects(l []*object) error {
+func (k *node) loadObjects(l []*object) error {
 	errs := make([]error, len(l))
 	var wg sync.WaitGroup
 	for i, o := range l {
@@ -159,7 +158,7 @@ func (k *BpfKmesh) loadObjects(l []*object) error {
 }
 
 // share makes an object that is not loaded yet use the maps of k.
-func (k *BpfKmesh) share(o *object) error {
+func (k *node) share(o *object) error {
 	for _, name := range sorted(o.maps) {
 		fd, ok := k.fds[name]
 		if !ok {
@@ -173,7 +172,7 @@ func (k *BpfKmesh) share(o *object) error {
 }
 
 // take takes over the programs and the new maps of a loaded object.
-func (k *BpfKmesh) take(o *object) error {
+func (k *node) take(o *object) error {
 	for name, p := range o.progs {
 		k.progs[name] = p.FileDescriptor()
 	}
@@ -186,9 +185,9 @@ func (k *BpfKmesh) take(o *object) error {
 			return loadError("load object", o.name, err, "raise the limit of open files")
 		}
 		k.fds[name] = fd
-		m, _ := mapByName(name)
+		m, _ := mapByName(k.cfg.Mode, name)
 		put := k.pin
-		if m.perLoad {
+		if m.perLoad || k.resized[name] {
 			put = k.prepin
 		}
 		made, err := objectOf(mapDir, fd)
@@ -204,7 +203,7 @@ func (k *BpfKmesh) take(o *object) error {
 }
 
 // fillTails puts the programs into the new tail-call arrays.
-func (k *BpfKmesh) fillTails() error {
+func (k *node) fillTails() error {
 	if err := fault("tail"); err != nil {
 		return loadError("fill tail calls", k.t.root(), err, "")
 	}
@@ -212,10 +211,46 @@ func (k *BpfKmesh) fillTails() error {
 		if r.tail == nil {
 			continue
 		}
+		var id uint32
+		if err := mapLookup(k.fds[r.tail.array], r.tail.index, &id); err == nil {
+			continue // in use: swapTails has it
+		}
 		fd := uint32(k.progs[r.name])
 		if err := mapUpdate(k.fds[r.tail.array], r.tail.index, fd); err != nil {
 			return loadError("fill tail calls", r.tail.array+" "+r.name, err, "")
 		}
+	}
+	return nil
+}
+
+// swapTails puts the programs into the tail-call arrays that outlive a load, in
+// place of those of the load before.
+func (k *node) swapTails() error {
+	for _, r := range k.rows {
+		if r.tail == nil {
+			continue
+		}
+		var id uint32
+		fd := k.fds[r.tail.array]
+		if err := mapLookup(fd, r.tail.index, &id); err != nil {
+			return attachError("swap tail call", r.tail.array+" "+r.name, err, "")
+		}
+		prog, err := progInfoOf(k.progs[r.name])
+		if err != nil {
+			return attachError("swap tail call", r.name, err, "")
+		}
+		if id == prog.ID {
+			continue
+		}
+		old, err := byID(progDir, id)
+		if err != nil {
+			return attachError("swap tail call", r.name, fmt.Errorf("open its program: %w", err), "")
+		}
+		k.held = append(k.held, old)
+		if err := mapUpdate(fd, r.tail.index, uint32(k.progs[r.name])); err != nil {
+			return attachError("swap tail call", r.tail.array+" "+r.name, err, "")
+		}
+		k.undo.push("put tail call "+r.name+" back", func() error { return mapUpdate(fd, r.tail.index, uint32(old)) })
 	}
 	return nil
 }

@@ -14,17 +14,17 @@ import (
 
 // BpfLoader brings one mode's data plane up.
 type BpfLoader struct {
-	cfg   *Config
-	kmesh *BpfKmesh
+	cfg *Config
+	up  *node
 }
 
 // NewBpfLoader returns a loader for cfg; it does nothing yet.
 func NewBpfLoader(cfg *Config) *BpfLoader { return &BpfLoader{cfg: cfg} }
 
 // Start does what `up` does. When it returns nil the data plane is attached and
-// pinned and works on without this process; else everything is as it was before.
-// It takes and gives back the lock: held by another, the error has exit.Locked.
-// Once it has returned nil, Stop frees what the loader holds.
+// pinned and works on without this process, and that of the other mode is gone; else
+// everything is as it was before. It takes and gives back the lock: held by another,
+// the error has exit.Locked. Once it has returned nil, Stop frees what the loader holds.
 func (l *BpfLoader) Start(ctx context.Context) error {
 	if l.cfg.Mode == Workload {
 		return l.StartWorkloadMode(ctx)
@@ -32,18 +32,48 @@ func (l *BpfLoader) Start(ctx context.Context) error {
 	return l.StartAdsMode(ctx)
 }
 
-// StartWorkloadMode refuses: this build has the ads mode only.
-func (l *BpfLoader) StartWorkloadMode(context.Context) error { return l.cfg.adsOnly("up") }
+// step is one of the sequence.
+type step struct {
+	name string
+	do   func() error
+}
 
 // StartAdsMode is Start for the ads mode.
-func (l *BpfLoader) StartAdsMode(ctx context.Context) (err error) {
+func (l *BpfLoader) StartAdsMode(ctx context.Context) error {
 	begin := time.Now()
 	k, err := NewBpfKmesh(l.cfg)
 	if err != nil {
 		return err
 	}
+	return l.start(ctx, begin, k.node, []step{
+		{"Load", k.Load},
+		{"Attach", k.Attach},
+		{"ApiEnvCfg", k.ApiEnvCfg},
+		{"deserial_init", k.openStore},
+		{"Commit", k.commit},
+	})
+}
+
+// StartWorkloadMode is Start for the workload mode.
+func (l *BpfLoader) StartWorkloadMode(ctx context.Context) error {
+	begin := time.Now()
+	w, err := NewWorkloadBpf(l.cfg)
+	if err != nil {
+		return err
+	}
+	return l.start(ctx, begin, w.node, []step{
+		{"Load", w.Load},
+		{"Refresh", w.Refresh},
+		{"Attach", w.Attach},
+		{"Commit", w.commit},
+	})
+}
+
+// start goes through the steps of one mode; a failure takes back all of them.
+func (l *BpfLoader) start(ctx context.Context, begin time.Time, k *node, steps []step) (err error) {
+	committed := false
 	defer func() {
-		if err != nil {
+		if err != nil && !committed {
 			err = errors.Join(err, k.undo.unwind())
 			k.drop = k.loaded
 		}
@@ -52,16 +82,6 @@ func (l *BpfLoader) StartAdsMode(ctx context.Context) (err error) {
 			k.Close()
 		}
 	}()
-	steps := []struct {
-		name string
-		do   func() error
-	}{
-		{"Load", k.Load},
-		{"Attach", k.Attach},
-		{"ApiEnvCfg", k.ApiEnvCfg},
-		{"deserial_init", k.openStore},
-		{"Commit", k.commit},
-	}
 	if k.idle {
 		steps = nil
 		if err := k.undo.unwind(); err != nil {
@@ -77,21 +97,27 @@ func (l *BpfLoader) StartAdsMode(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	committed = true
+	if !k.idle {
+		if err := k.dropOther(); err != nil {
+			return err
+		}
+	}
 	k.timed(begin).Infof("up: %s", k.outcome())
-	l.kmesh = k
+	l.up = k
 	return nil
 }
 
 // Stop closes what Start left open; the data plane stays.
 func (l *BpfLoader) Stop() {
-	if l.kmesh != nil {
-		l.kmesh.Close()
-		l.kmesh = nil
+	if l.up != nil {
+		l.up.Close()
+		l.up = nil
 	}
 }
 
 // phase runs one step of the sequence and logs its time.
-func (k *BpfKmesh) phase(name string, do func() error) error {
+func (k *node) phase(name string, do func() error) error {
 	begin := time.Now()
 	err := do()
 	k.timed(begin).Infof("phase %s", name)
@@ -99,6 +125,6 @@ func (k *BpfKmesh) phase(name string, do func() error) error {
 }
 
 // timed is a log entry with the time since begin, in ms as a number.
-func (k *BpfKmesh) timed(begin time.Time) *logrus.Entry {
+func (k *node) timed(begin time.Time) *logrus.Entry {
 	return k.log.WithField("ms", float64(time.Since(begin).Microseconds())/1000)
 }

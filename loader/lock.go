@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -65,6 +66,22 @@ func takeLock(dir, name string) (*lock, error) {
 		// Its last holder removed the file between the open and the lock.
 		if err := f.Close(); err != nil {
 			return nil, fmt.Errorf("close %s: %w", path, err)
+		}
+	}
+}
+
+// takePodsLock takes the lock of those who change what is enrolled, and waits for
+// another as long as the configuration says.
+func takePodsLock(cfg *Config, step string) (*lock, error) {
+	for end := time.Now().Add(cfg.LockTimeout); ; time.Sleep(2 * time.Millisecond) {
+		l, err := takeLock(cfg.RunDir, lockName(cfg.BpfFsPath, ".pods.lock"))
+		var held *exit.Error
+		if !errors.As(err, &held) || held.Code != exit.Locked {
+			return l, err
+		}
+		if time.Now().After(end) {
+			held.Step, held.Remedy = step, "try again, or give a longer --lock-timeout"
+			return nil, held
 		}
 	}
 }

@@ -14,7 +14,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"unsafe"
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
@@ -242,20 +241,11 @@ func badObject(t *testing.T, data []byte) []byte {
 
 // attachAlone attaches in the old way, which lets nobody else in.
 func attachAlone(prog, cgroup int, attachType uint32) error {
-	return progAttach(unix.BPF_PROG_ATTACH, prog, cgroup, attachType)
+	return progAttach(prog, cgroup, attachType)
 }
 
 func detachAlone(prog, cgroup int, attachType uint32) error {
-	return progAttach(unix.BPF_PROG_DETACH, prog, cgroup, attachType)
-}
-
-func progAttach(cmd uintptr, prog, cgroup int, attachType uint32) error {
-	attr := [4]uint32{uint32(cgroup), uint32(prog), attachType, 0}
-	_, _, e := unix.Syscall(unix.SYS_BPF, cmd, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
-	if e != 0 {
-		return e
-	}
-	return nil
+	return progDetach(prog, cgroup, attachType)
 }
 
 func must(t *testing.T, err error) {

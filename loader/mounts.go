@@ -152,7 +152,7 @@ func makeDirs(path string, u *undo) (int, error) {
 }
 
 // mountPoint is one line of mountinfo; options are the filesystem's, not the mount's.
-type mountPoint struct{ path, fstype, source, options string }
+type mountPoint struct{ fsRoot, path, fstype, source, options string }
 
 // ours says whether kmesh-node made the mount, and how many directories for it.
 func (m *mountPoint) ours(f filesystem) (made int, ours bool) {
@@ -196,7 +196,7 @@ func findMount(r io.Reader, match func(*mountPoint) bool) (*mountPoint, error) {
 		if !ok || len(l) < 5 || len(r) < 3 {
 			continue
 		}
-		m := &mountPoint{path: unescape(l[4]), fstype: r[0], source: unescape(r[1]), options: r[2]}
+		m := &mountPoint{fsRoot: l[3], path: unescape(l[4]), fstype: r[0], source: unescape(r[1]), options: r[2]}
 		if match(m) {
 			found = m
 		}

@@ -13,6 +13,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -23,12 +24,22 @@ import (
 
 func slotOf(cookie uint64) uint32 { return uint32(C.netns_slot(C.__u64(cookie))) }
 
-// slotAdd makes the slot of a cookie that is in km_netns say so.
+// slotAdd makes the slot of a cookie that is in km_netns say so. One with flags is
+// always looked up.
 func (h *Handles) slotAdd(cookie uint64) error {
+	var entry kmNetns
+	if err := mapLookup(h.fds["km_netns"], cookie, &entry); errors.Is(err, os.ErrNotExist) {
+		return nil // it left in between
+	} else if err != nil {
+		return fmt.Errorf("read km_netns: %w", err)
+	}
 	var have uint64
 	fd, i := h.fds["km_netns_slot"], slotOf(cookie)
 	err := mapLookup(fd, i, &have)
-	if err == nil && have == 0 {
+	switch {
+	case err == nil && entry.flags != 0 && have != askNetns:
+		err = mapUpdate(fd, i, askNetns)
+	case err == nil && have == 0:
 		err = mapUpdate(fd, i, cookie)
 	}
 	if err != nil {

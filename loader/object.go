@@ -24,11 +24,12 @@ type object struct {
 }
 
 // openObject reads NAME.bpf.o for the given rows: its other programs stay unloaded.
-func openObject(src fs.FS, name string, rows []program) (*object, error) {
+// Maps get the entries that cfg asks for.
+func openObject(cfg *Config, name string, rows []program) (*object, error) {
 	runtime.LockOSThread() // libbpf's warnings are kept by thread
 	defer runtime.UnlockOSThread()
 	file := name + ".bpf.o"
-	data, err := fs.ReadFile(src, file)
+	data, err := fs.ReadFile(cfg.Objects, file)
 	if err != nil {
 		return nil, loadError("open object", file, err, "build kmesh-node again")
 	}
@@ -37,7 +38,7 @@ func openObject(src fs.FS, name string, rows []program) (*object, error) {
 		return nil, loadError("open object", file, withWarnings(err), "build kmesh-node again")
 	}
 	o := &object{name: name, mod: mod, progs: map[string]*libbpfgo.BPFProg{}, maps: map[string]*libbpfgo.BPFMap{}}
-	if err := o.index(rows); err != nil {
+	if err := o.index(cfg, rows); err != nil {
 		mod.Close()
 		return nil, loadError("open object", file, err, "build kmesh-node again")
 	}
@@ -62,7 +63,7 @@ func openModule(name string, data []byte) (*libbpfgo.Module, error) {
 	return mod, errors.Join(err, f.Close())
 }
 
-func (o *object) index(rows []program) error {
+func (o *object) index(cfg *Config, rows []program) error {
 	for _, r := range rows {
 		if r.object != o.name {
 			continue
@@ -84,8 +85,14 @@ func (o *object) index(rows []program) error {
 		if strings.Contains(name, ".") {
 			continue // the compiler's own: .rodata and its like
 		}
-		if _, ok := mapByName(name); !ok {
+		row, ok := mapByName(cfg.Mode, name)
+		if !ok {
 			return fmt.Errorf("map %s is not in the loader's table", name)
+		}
+		if row.entries != nil {
+			if err := m.SetMaxEntries(row.entries(cfg)); err != nil {
+				return fmt.Errorf("map %s: %w", name, err)
+			}
 		}
 		o.maps[name] = m
 	}

@@ -78,11 +78,16 @@ func storeLock(id uint32) string {
 
 // removeStoreLock removes that file, and the directory when it was the last in it.
 func removeStoreLock(id uint32) error {
-	err := os.Remove(storeLock(id))
+	return errors.Join(removeFile(storeLock(id)), removeEmptyDir(storeRunDir))
+}
+
+// removeFile removes a file that need not be there.
+func removeFile(path string) error {
+	err := os.Remove(path)
 	if errors.Is(err, os.ErrNotExist) {
-		err = nil
+		return nil
 	}
-	return errors.Join(err, removeEmptyDir(storeRunDir))
+	return err
 }
 
 // removeEmptyDir leaves a directory that others still use.

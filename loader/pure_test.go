@@ -33,19 +33,24 @@ func TestBaseName(t *testing.T) {
 
 // A name of the table that looked like a prepared pin would be dropped as one.
 func TestNoNameOfTheTableLooksPreparedOrIsCut(t *testing.T) {
-	names := []string{}
-	for _, m := range mapTable {
-		names = append(names, m.name)
-	}
-	for _, p := range programs {
-		names = append(names, p.name)
-	}
-	seen := map[string]bool{}
-	for _, n := range names {
-		if _, prepared := baseName(n); prepared || len(n) > 15 || strings.Contains(n, ".") || seen[n] {
-			t.Errorf("%s is no good name for a pin", n)
+	for _, mode := range modes {
+		names := []string{}
+		for _, m := range mapsOf(mode) {
+			names = append(names, m.name)
 		}
-		seen[n] = true
+		for _, p := range programsOf(mode) {
+			names = append(names, p.name)
+		}
+		seen := map[string]bool{}
+		for _, n := range names {
+			if _, prepared := baseName(n); prepared || len(n) > 15 || strings.Contains(n, ".") || seen[n] {
+				t.Errorf("%s is no good name for a pin", n)
+			}
+			seen[n] = true
+		}
+	}
+	if name := nicLink(1<<63, 12); !isNICLink(name) || isNICLink(name+"_1") {
+		t.Errorf("%s is no name of a link on a device", name)
 	}
 }
 

@@ -28,7 +28,10 @@ type record struct {
 
 	Maps  map[string]uint32 `json:"maps,omitempty"`
 	Progs map[string]uint32 `json:"progs,omitempty"`
-	Links map[string]uint32 `json:"links,omitempty"`
+	Links map[string]uint32 `json:"links,omitempty"` // but for those on devices of pods
+	// Unlinked are the programs by id that are attached without a link.
+	Unlinked map[string]uint32 `json:"unlinked,omitempty"`
+	XDPMode  string            `json:"xdp_mode,omitempty"`
 }
 
 const (
@@ -129,5 +132,6 @@ func (r *record) ids(d dir) map[string]uint32 {
 func (r *record) same(o *record) bool {
 	return r.Build == o.Build && r.Release == o.Release && r.Generation == o.Generation && r.Variant == o.Variant &&
 		r.Why == o.Why && r.Cgroup == o.Cgroup &&
-		maps.Equal(r.Maps, o.Maps) && maps.Equal(r.Progs, o.Progs) && maps.Equal(r.Links, o.Links)
+		maps.Equal(r.Maps, o.Maps) && maps.Equal(r.Progs, o.Progs) && maps.Equal(r.Links, o.Links) &&
+		maps.Equal(r.Unlinked, o.Unlinked) && r.XDPMode == o.XDPMode
 }

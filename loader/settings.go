@@ -27,18 +27,17 @@ type (
 
 const (
 	abiVersion = uint32(C.KM_ABI_VERSION)
-	spareSlab  = uint32(C.KM_SPARE_SLAB)
 	maxNetns   = int(C.KM_MAX_NETNS)
 	askNetns   = uint64(C.KM_NETNS_ASK)
 )
 
-// kernel returns s as the programs read it.
-func (s Settings) kernel(v variant) kmConfig {
-	c := kmConfig{
-		manage:              C.KM_MANAGE_ENROLLED,
-		outlier_failures:    C.__u32(s.OutlierFailures),
-		outlier_backoff:     C.__u64(s.OutlierBackoff.Nanoseconds()),
-		outlier_backoff_max: C.__u64(s.OutlierBackoffMax.Nanoseconds()),
+// kernel returns s as the programs of a mode read it.
+func (s Settings) kernel(m Mode, v variant) kmConfig {
+	c := kmConfig{manage: C.KM_MANAGE_ENROLLED}
+	if m == Ads {
+		c.outlier_failures = C.__u32(s.OutlierFailures)
+		c.outlier_backoff = C.__u64(s.OutlierBackoff.Nanoseconds())
+		c.outlier_backoff_max = C.__u64(s.OutlierBackoffMax.Nanoseconds())
 	}
 	// The coarse clocks advance by ticks. Zero, should it be unknown: what a
 	// connect took is then unknown where its SYN was sent again.
@@ -59,7 +58,7 @@ func (s Settings) kernel(v variant) kmConfig {
 }
 
 // writeSettings puts the settings into the kernel where they differ.
-func (k *BpfKmesh) writeSettings() error {
+func (k *node) writeSettings() error {
 	if err := fault("settings"); err != nil {
 		return loadError("write settings", "km_config", err, "")
 	}
@@ -68,7 +67,7 @@ func (k *BpfKmesh) writeSettings() error {
 	if err := mapLookup(fd, uint32(0), &old); err != nil {
 		return loadError("read settings", "km_config", err, "")
 	}
-	want := k.cfg.Settings.kernel(k.next.Variant)
+	want := k.cfg.Settings.kernel(k.cfg.Mode, k.next.Variant)
 	if old == want {
 		return nil
 	}

@@ -54,6 +54,7 @@ type Effective struct {
 // ProgramStatus is one program. RunCount and RunTime (ns) only count while
 // kernel.bpf_stats_enabled is 1; Verified is 0 before Linux 5.16.
 type ProgramStatus struct {
+	Mode     Mode   `json:"mode"`
 	Name     string `json:"name"`
 	ID       uint32 `json:"id"`
 	Tag      string `json:"tag"`
@@ -93,9 +94,6 @@ type Rare struct {
 // GetStatus reads what is up where cfg says. Nothing there: an *exit.Error of
 // code NotUp.
 func GetStatus(cfg *Config) (*Status, error) {
-	if err := cfg.adsOnly("status"); err != nil {
-		return nil, err
-	}
 	t := cfg.tree()
 	rec, err := t.load()
 	switch {
@@ -139,7 +137,7 @@ func (s *Status) open(t tree, d dir, name string, id uint32) (int, error) {
 }
 
 func (s *Status) readMaps(t tree, rec *record) error {
-	for _, m := range mapTable {
+	for _, m := range mapsOf(s.Mode) {
 		fd, err := s.open(t, mapDir, m.name, rec.Maps[m.name])
 		if err != nil {
 			return err
@@ -195,7 +193,7 @@ func memlock(fd int) (uint64, error) {
 
 func (s *Status) readPrograms(t tree, rec *record) error {
 	ids := map[string]uint32{}
-	for _, r := range wanted(rec.Variant) {
+	for _, r := range wanted(s.Mode, rec.Variant) {
 		fd, err := s.open(t, progDir, r.name, rec.Progs[r.name])
 		if err != nil {
 			return err
@@ -205,7 +203,7 @@ func (s *Status) readPrograms(t tree, rec *record) error {
 			if err = errors.Join(err, unix.Close(fd)); err != nil {
 				return fmt.Errorf("program %s: %w", r.name, err)
 			}
-			s.Programs = append(s.Programs, ProgramStatus{r.name, p.ID, fmt.Sprintf("%x", p.Tag), r.hook.String(), p.RunCount, p.RunTime, p.Verified})
+			s.Programs = append(s.Programs, ProgramStatus{s.Mode, r.name, p.ID, fmt.Sprintf("%x", p.Tag), r.hook.String(), p.RunCount, p.RunTime, p.Verified})
 			ids[r.name] = p.ID
 		}
 		if r.hook.kind == byTailCall {

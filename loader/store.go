@@ -13,7 +13,7 @@ import (
 // openStore is deserial_init: the C store opens on the handles that ApiEnvCfg put
 // into the environment. It proves them, and takes back what a writer that was
 // killed half-way has left.
-func (k *BpfKmesh) openStore() error {
+func (k *node) openStore() error {
 	if err := fault("store"); err != nil {
 		return loadError("deserial_init", k.t.root(), err, "")
 	}

@@ -136,7 +136,7 @@ func TestDownRemovesWhatAKilledUpLeft(t *testing.T) {
 func TestARejectedProgramShowsTheEndOfTheLogAndKeepsAllOfIt(t *testing.T) {
 	h := newHost(t)
 	src := fstest.MapFS{}
-	for _, o := range objects(programs) {
+	for _, o := range objects(Ads, programsOf(Ads)) {
 		src[o+".bpf.o"] = &fstest.MapFile{Data: must1(os.ReadFile(filepath.Join(objectsDir(), o+".bpf.o")))(t)}
 	}
 	src["sockops.bpf.o"] = &fstest.MapFile{Data: badObject(t, src["sockops.bpf.o"].Data)}

@@ -70,13 +70,6 @@ func TestBesideALiveRun(t *testing.T) {
 	h.empty()
 }
 
-func TestWorkloadModeIsRefused(t *testing.T) {
-	cfg := Default()
-	wantError(t, NewBpfLoader(&cfg).Start(context.Background()), exit.Usage, "workload", "--mode ads")
-	_, err := Down(&cfg)
-	wantError(t, err, exit.Usage)
-}
-
 func TestNothingUp(t *testing.T) {
 	h := newHost(t)
 	_, err := GetStatus(&h.cfg)
@@ -126,7 +119,7 @@ func TestHandOffNamesEveryMapOfTheStore(t *testing.T) {
 	must(t, h.up())
 	must(t, h.cfgHandles(func(hd *Handles) error {
 		must(t, hd.ApiEnvCfg())
-		for _, m := range mapTable {
+		for _, m := range mapsOf(Ads) {
 			if m.env == "" {
 				continue
 			}

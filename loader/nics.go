@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// pod is what was learnt of a network namespace from inside of it.
+type pod struct {
+	cookie uint64
+	path   string
+	nics   []nic
+	addrs  []netip.Addr // of its devices but loopback, those of the link alone last
+}
+
+// nic is an Ethernet device.
+type nic struct {
+	index int
+	name  string
+}
+
+// lookInto lists the devices and addresses of the namespace at path.
+func lookInto(cookie uint64, path string) (pod, error) {
+	p := pod{cookie: cookie, path: path}
+	err := insideOf(path, func() (err error) {
+		if p.nics, err = ethernetDevices(); err != nil {
+			return fmt.Errorf("list devices: %w", err)
+		}
+		if p.addrs, err = deviceAddresses(); err != nil {
+			return fmt.Errorf("list addresses: %w", err)
+		}
+		return nil
+	})
+	if err != nil {
+		return p, fmt.Errorf("look into %s: %w", path, err)
+	}
+	return p, nil
+}
+
+// insideOf runs do on a thread in the network namespace at path.
+func insideOf(path string, do func() error) error {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	onOwnThread(func() {
+		if err = unix.Setns(fd, unix.CLONE_NEWNET); err == nil {
+			err = do()
+		}
+	})
+	return errors.Join(err, unix.Close(fd))
+}
+
+// ethernetDevices lists the devices that packets with Ethernet headers come in by.
+func ethernetDevices() ([]nic, error) {
+	b, err := syscall.NetlinkRIB(unix.RTM_GETLINK, unix.AF_UNSPEC)
+	if err != nil {
+		return nil, err
+	}
+	messages, err := syscall.ParseNetlinkMessage(b)
+	if err != nil {
+		return nil, err
+	}
+	var l []nic
+	for _, m := range messages {
+		if m.Header.Type != unix.RTM_NEWLINK || len(m.Data) < unix.SizeofIfInfomsg {
+			continue
+		}
+		i := (*unix.IfInfomsg)(unsafe.Pointer(&m.Data[0]))
+		if i.Type != unix.ARPHRD_ETHER {
+			continue
+		}
+		d := nic{index: int(i.Index)}
+		attrs, err := syscall.ParseNetlinkRouteAttr(&m)
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range attrs {
+			if a.Attr.Type == unix.IFLA_IFNAME {
+				d.name = unix.ByteSliceToString(a.Value)
+			}
+		}
+		l = append(l, d)
+	}
+	return l, nil
+}
+
+// deviceAddresses lists the calling thread's namespace's addresses. An IPv6 address
+// of the link alone names nobody and is left out.
+func deviceAddresses() ([]netip.Addr, error) {
+	have, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, err
+	}
+	var l []netip.Addr
+	for _, h := range have {
+		n, ok := h.(*net.IPNet)
+		if !ok {
+			continue
+		}
+		a, ok := netip.AddrFromSlice(n.IP)
+		a = a.Unmap()
+		if ok && !a.IsLoopback() && !(a.Is6() && a.IsLinkLocalUnicast()) {
+			l = append(l, a)
+		}
+	}
+	slices.SortStableFunc(l, func(a, b netip.Addr) int {
+		switch x, y := a.IsLinkLocalUnicast(), b.IsLinkLocalUnicast(); {
+		case x == y:
+			return 0
+		case x:
+			return 1
+		}
+		return -1
+	})
+	return l, nil
+}
+
+// xdpFlags are those of a link in that mode.
+func xdpFlags(mode string) uint32 {
+	if mode == XDPNative {
+		return unix.XDP_FLAGS_DRV_MODE
+	}
+	return unix.XDP_FLAGS_SKB_MODE
+}
+
+// attachNIC attaches prog to the device, inside of its namespace.
+func attachNIC(path string, d nic, prog int, mode string) (link int, err error) {
+	link = -1
+	err = insideOf(path, func() (err error) {
+		link, err = linkCreateXDP(prog, d.index, xdpFlags(mode))
+		return err
+	})
+	if err != nil {
+		return -1, fmt.Errorf("device %s of %s: %w", d.name, path, err)
+	}
+	return link, nil
+}
+
+// nicRemedy says what to do about a device that takes no program.
+func nicRemedy(err error) string {
+	switch {
+	case errors.Is(err, unix.EEXIST), errors.Is(err, unix.EBUSY):
+		return "another's XDP program is on the device (see: ip link show); take it off"
+	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ERANGE):
+		return "use up --xdp-mode generic"
+	}
+	return ""
+}

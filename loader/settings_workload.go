@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+/*
+#include <arpa/inet.h>
+#include <string.h>
+#include "bpf/workload.h"
+
+static void set_name(char *to, const char *from) { strncpy(to, from, KW_NAME - 1); }
+static __be16 to_net(__u16 v) { return htons(v); }
+*/
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kmesh-net/kmesh-node/internal/bpfmap"
+)
+
+type (
+	kwNode   C.struct_kw_node
+	kwStats  C.struct_kw_stats
+	kwPstate C.struct_kw_pstate
+	kwMeta   C.struct_kw_meta
+	kwPeer   C.struct_kw_peer
+)
+
+const (
+	workloadABI  = uint32(C.KW_ABI_VERSION)
+	waypointPort = 15019
+	defaultFlows = uint32(C.KW_FLOWS)
+	// MinPolicySlots is the least of Config.PolicySlots, and its default.
+	MinPolicySlots = uint32(C.KW_POLICY_SLOTS)
+	// MaxName is the longest NodeName, Region, Zone or Subzone in bytes.
+	MaxName = int(C.KW_NAME) - 1
+
+	peerWaypoint = uint32(C.KW_PEER_WAYPOINT)
+)
+
+// kernel returns w as the programs and the writer read it.
+func (w *WorkloadSettings) kernel() kwNode {
+	n := kwNode{waypoint_port: C.to_net(C.__u16(w.WaypointPort))}
+	for _, s := range []struct {
+		to   *[C.KW_NAME]C.char
+		from string
+	}{{&n.name, w.NodeName}, {&n.region, w.Region}, {&n.zone, w.Zone}, {&n.subzone, w.Subzone}} {
+		for i := range min(len(s.from), MaxName) {
+			s.to[i] = C.char(s.from[i])
+		}
+	}
+	return n
+}
+
+// writeNode puts the settings of workload mode into the kernel where they differ.
+func (k *node) writeNode() error {
+	var old kwNode
+	fd := k.fds["km_node"]
+	if err := mapLookup(fd, uint32(0), &old); err != nil {
+		return loadError("read settings", "km_node", err, "")
+	}
+	if want := k.cfg.Workload.kernel(); old != want {
+		if err := mapUpdate(fd, uint32(0), want); err != nil {
+			return loadError("write settings", "km_node", err, "")
+		}
+		k.undo.push("write settings back", func() error { return mapUpdate(fd, uint32(0), old) })
+		k.change("node settings written")
+	}
+	if err := k.writePstate(); err != nil {
+		return loadError("write settings", "km_pstate", err, "")
+	}
+	return nil
+}
+
+// withPstate gives do the one entry of a km_pstate, shared with the kernel: word is
+// the writer's, and no update of the whole entry may put an old one back.
+func withPstate(fd int, do func(*kwPstate)) error {
+	b, err := bpfmap.Map(fd, int(unsafe.Sizeof(kwPstate{})))
+	if err != nil {
+		return fmt.Errorf("map km_pstate: %w", err)
+	}
+	do((*kwPstate)(unsafe.Pointer(&b[0])))
+	return unix.Munmap(b)
+}
+
+// writePstate makes km_pstate fit km_policy and the settings.
+func (k *node) writePstate() error {
+	fd := k.fds["km_pstate"]
+	exempt := C.__u32(1)
+	if k.cfg.Workload.JudgeNode {
+		exempt = 0
+	}
+	generation, err := k.oldGeneration()
+	if err != nil {
+		return err
+	}
+	var changed bool
+	var before C.__u32
+	err = withPstate(fd, func(p *kwPstate) {
+		if p.half_shift == 0 { // new: verdicts of the one before are of an older generation
+			p.half_shift = C.__u32(bits.TrailingZeros32(k.cfg.PolicySlots))
+			p.word = C.__u64(generation+1) << 1
+			p.exempt = exempt
+			return
+		}
+		changed, before = p.exempt != exempt, p.exempt
+		atomic.StoreUint32((*uint32)(&p.exempt), uint32(exempt))
+	})
+	if err != nil || !changed {
+		return err
+	}
+	k.rejudge = true
+	k.undo.push("write settings back", func() error {
+		err := withPstate(fd, func(p *kwPstate) { atomic.StoreUint32((*uint32)(&p.exempt), uint32(before)) })
+		return errors.Join(err, k.judgeAnew())
+	})
+	k.change("node traffic: the setting was written")
+	return nil
+}
+
+// oldGeneration is that of verdicts in the km_pstate that gave way to a new one.
+func (k *node) oldGeneration() (uint64, error) {
+	if k.oldPstate < 0 {
+		return 0, nil
+	}
+	var word uint64
+	err := withPstate(k.oldPstate, func(p *kwPstate) { word = atomic.LoadUint64((*uint64)(&p.word)) })
+	return word >> 1, err
+}
+
+// resourceABI is the layout of what a km_wmeta describes; 0: nothing yet.
+func resourceABI(fd int) (uint32, error) {
+	var m kwMeta
+	if err := mapLookup(fd, uint32(0), &m); err != nil {
+		return 0, err
+	}
+	return uint32(m.abi), nil
+}
