@@ -4,6 +4,7 @@ package authz
 
 /*
 #include "bpf/workload.h"
+enum { slot_of_54321 = KW_PORT_SLOT(54321) };
 */
 import "C"
 
@@ -21,6 +22,7 @@ const (
 	abiVersion  = C.KW_ABI_VERSION
 	setAllow    = C.KW_PSET_ALLOW
 	slotSize    = C.sizeof_struct_kw_image
+	slotOf54321 = C.slot_of_54321
 
 	// MaxRows is how many rows all policies may have together.
 	MaxRows = C.KW_MAX_ROWS
@@ -38,4 +40,5 @@ type (
 	wide       = C.__u64
 )
 
+// portSlot is KW_PORT_SLOT, a macro that cgo cannot call.
 func portSlot(p uint32) uint32 { return p * 0x9e3779b1 >> 16 }

@@ -151,6 +151,46 @@ func (d dice) input() *Input {
 	return in
 }
 
+// large is an input of many row slots, with sets and identities that few policies name.
+func (d dice) large(policies int) *Input {
+	in := d.input()
+	in.Policies = nil
+	for i := range 200 {
+		in.Identities = append(in.Identities, Identity{"cluster.local", fmt.Sprint("n", i%17), fmt.Sprint("s", i)})
+	}
+	for i := range 100 {
+		in.Sets = append(in.Sets, Set{Known: true, Namespace: fmt.Sprint("n", i%17)})
+	}
+	for i := range policies {
+		a := d.policy(fmt.Sprint("p", i))
+		a.Namespace = fmt.Sprint("n", d.IntN(17))
+		a.Groups = nil
+		m := &security.Match{DestinationPorts: []uint32{d.Uint32N(2000)}, SourceIps: []*security.Address{d.prefix()}}
+		if !d.one(3) {
+			m.Principals = []*security.StringMatch{exact(pick(d, in.Identities[len(in.Identities)-200:]...).Principal())}
+		}
+		if d.one(2) {
+			m.DestinationPorts = []uint32{pick(d, ports...)}
+		}
+		if a.Scope == security.Scope_GLOBAL && !d.one(50) {
+			a.Scope = security.Scope_WORKLOAD_SELECTOR
+		}
+		a.Groups = []*security.Group{group([]*security.Match{m, d.match()}, []*security.Match{m})}
+		for range 3 {
+			s := &in.Sets[1+d.IntN(len(in.Sets)-1)]
+			if s.Known {
+				s.Selected = append(s.Selected, a.Namespace+"/"+a.Name)
+			}
+		}
+		in.Policies = append(in.Policies, Policy{uint32(i + 1), a})
+	}
+	for i := range in.Sets {
+		slices.Sort(in.Sets[i].Selected)
+		in.Sets[i].Selected = slices.Compact(in.Sets[i].Selected)
+	}
+	return in
+}
+
 // packet is a packet to a pod of the set, and the index of its source's identity.
 func (d dice) packet(in *Input) (set int, identity uint32, p Packet) {
 	i := d.IntN(len(in.Identities))
@@ -164,39 +204,65 @@ func (d dice) packet(in *Input) (set int, identity uint32, p Packet) {
 // The image decides as the messages read, and names the same policy.
 func TestRandom(t *testing.T) {
 	const seed, inputs, packets = 1, 2000, 100
-	count := map[string]int{}
 	d := newDice(seed)
-	for i := range inputs {
+	count := counts{}
+	for range inputs {
 		in := d.input()
-		img, err := Compile(in)
-		if err != nil {
-			t.Fatalf("seed %d, input %d: %v", seed, i, err)
-		}
-		for range packets {
-			set, identity, p := d.packet(in)
-			want, got := Evaluate(in, set, p), img.Decide(identity, uint32(set), p)
-			if want != got {
-				t.Fatalf("seed %d, input %d: set %+v, packet %+v: image says %+v, want %+v\n%s",
-					seed, i, in.Sets[set], p, got, want, dump(in))
-			}
-			switch {
-			case want.Allowed && img.hasAllow(uint32(set)):
-				count["allowed by a policy"]++
-			case want.Allowed:
-				count["allowed by none"]++
-			case want.Policy != 0:
-				count["denied"]++
-			default:
-				count["not allowed"]++
-			}
-		}
+		d.compare(t, seed, in, packets, count)
 	}
-	t.Logf("seed %d: %d pairs: %v", seed, inputs*packets, count)
+	t.Logf("seed %d: %v", seed, count)
 	for _, what := range []string{"allowed by a policy", "allowed by none", "denied", "not allowed"} {
 		if count[what] < inputs*packets/20 {
 			t.Errorf("%s: only %d of %d: the mix is poor", what, count[what], inputs*packets)
 		}
 	}
+}
+
+// The same where vectors have many row slots, of which they leave some to the default.
+func TestRandomLarge(t *testing.T) {
+	const seed, packets = 3, 3000
+	d := newDice(seed)
+	count := counts{}
+	for _, policies := range []int{300, 511, 512, 513, 1100, 4000} {
+		in := d.large(policies)
+		img := d.compare(t, seed, in, packets, count)
+		h := &entries[imageHead](img, 0, 1)[0]
+		t.Logf("%d policies: %d rows, %d slots, %d port slots", policies, h.rows, len(img.Slots), h.port_mask+1)
+	}
+	t.Logf("seed %d: %v", seed, count)
+	for _, what := range []string{"allowed by a policy", "denied", "not allowed"} {
+		if count[what] < 500 {
+			t.Errorf("%s: only %d: the mix is poor", what, count[what])
+		}
+	}
+}
+
+type counts map[string]int
+
+func (d dice) compare(t *testing.T, seed uint64, in *Input, packets int, count counts) *Image {
+	t.Helper()
+	img, err := Compile(in)
+	if err != nil {
+		t.Fatalf("seed %d: %v\n%s", seed, err, dump(in))
+	}
+	for range packets {
+		set, identity, p := d.packet(in)
+		want, got := Evaluate(in, set, p), img.Decide(identity, uint32(set), p)
+		if want != got {
+			t.Fatalf("seed %d: set %+v, packet %+v: image says %+v, want %+v\n%s", seed, in.Sets[set], p, got, want, dump(in))
+		}
+		switch {
+		case want.Allowed && img.hasAllow(uint32(set)):
+			count["allowed by a policy"]++
+		case want.Allowed:
+			count["allowed by none"]++
+		case want.Policy != 0:
+			count["denied"]++
+		default:
+			count["not allowed"]++
+		}
+	}
+	return img
 }
 
 func (img *Image) hasAllow(set uint32) bool {
@@ -206,7 +272,7 @@ func (img *Image) hasAllow(set uint32) bool {
 
 func dump(in *Input) string {
 	var s string
-	for _, p := range in.Policies {
+	for _, p := range in.Policies[:min(len(in.Policies), 10)] {
 		s += protojson.Format(p.Authorization) + "\n"
 	}
 	return s

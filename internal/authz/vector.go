@@ -3,6 +3,7 @@
 package authz
 
 import (
+	"fmt"
 	"slices"
 	"sort"
 )
@@ -49,7 +50,7 @@ func (c *compiler) cut(d int) ([]key, error) {
 	if len(starts) > maxRanges {
 		for _, r := range c.rows {
 			if r.box[d] == widest {
-				return nil, &TooLarge{nameOf(r.name), "of all policies it adds most to the ranges, of which there are too many"}
+				return nil, &TooLarge{nameOf(r.name), fmt.Sprintf("all policies have more than %d ranges in one dimension, it has most of them", maxRanges)}
 			}
 		}
 	}
