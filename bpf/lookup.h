@@ -11,6 +11,7 @@
 #include "bpf/maps_store.h"
 #include "bpf/slab.h"
 #include "bpf/state.h"
+#include "bpf/verifier.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -27,16 +28,6 @@ struct {
 static __always_inline bool is_ipv4(const struct km_addr *a)
 {
 	return a->ip[0] == 0 && a->ip[1] == 0 && a->ip[2] == bpf_htonl(0xffff);
-}
-
-/* Zero, but neither the compiler nor the verifier knows; x: any value that came
- * from a map. An index to which it is added is loaded after x on every CPU. */
-static __always_inline __u32 unknown_zero(__u64 x)
-{
-	__u64 v = 0;
-
-	asm volatile("%0 ^= %1\n\t%0 ^= %1" : "+r"(v) : "r"(x));
-	return v;
 }
 
 static __always_inline const struct km_root *root_at(void *roots, __u32 i, __u64 after)
@@ -81,12 +72,6 @@ static __always_inline bool tree_at(void *roots, __u32 i, const struct state *s,
 		return false;
 	*tree = node(handle);
 	return true;
-}
-
-/* a < b in the top bit, without a branch: each would double the verifier's work. */
-static __always_inline __u64 below(__u64 a, __u64 b)
-{
-	return (~a & b) | ((~a | b) & (a - b));
 }
 
 static __always_inline bool before(const struct km_range *r, __u64 hi, __u64 lo, __u32 port)

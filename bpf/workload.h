@@ -123,12 +123,14 @@ struct kw_peer {
 
 /* km_pstate, one entry. word = generation << 1 | half. Verdicts in km_flow are of
  * one generation; it is raised when an image or a peer changed. Slot i of half h is
- * element (h << half_shift) + i of km_policy. half_shift and exempt are the loader's. */
+ * element (h << half_shift) + i of km_policy. What follows word is the loader's. */
 struct kw_pstate {
 	__u64 word;
 	__u32 half_shift;
 	__u32 exempt; /* the node's own addresses are not judged: 0 or 1 */
-	__u64 reserved[6];
+	__u32 native; /* xdpauth runs in drivers: checksums that it sends have to be whole */
+	__u32 pad;
+	__u64 reserved[5];
 };
 #define KW_POLICY_SLOTS 4096u /* of one half, unless the loader was told otherwise */
 
