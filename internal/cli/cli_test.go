@@ -74,8 +74,22 @@ func TestUsageErrorsExit2WithOneLine(t *testing.T) {
 		{"--mode", "ads", "unenroll"},
 		{"--mode", "ads", "exec"},
 		{"--mode", "ads", "exec", "--", "/no/such/program"},
-		{"--mode", "workload", "up"},
-		{"up"}, // workload is the default
+		{"up", "--connect-ret", "off"}, // workload is the default
+		{"up", "--outlier-detection", "on"},
+		{"--mode", "ads", "up", "--xdp-mode", "generic"},
+		{"--mode", "ads", "up", "--flow-entries", "65536"},
+		{"up", "--waypoint-port", "0"},
+		{"up", "--waypoint-port", "65536"},
+		{"up", "--node-traffic", "drop"},
+		{"up", "--node-name", strings.Repeat("n", 256)},
+		{"up", "--locality", "a/b/c/d"},
+		{"up", "--locality", "a//c"},
+		{"up", "--locality", strings.Repeat("r", 256)},
+		{"up", "--xdp-mode", "offload"},
+		{"up", "--flow-entries", "1"},
+		{"up", "--flow-entries", "1000"},
+		{"up", "--policy-slots", "2048"},
+		{"up", "--policy-slots", "5000"},
 	} {
 		r := run(args...)
 		if r.code != exit.Usage || strings.Count(r.errout, "\n") != 1 || !strings.HasPrefix(r.errout, "kmesh-node: ") || r.out != "" {

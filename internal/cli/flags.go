@@ -28,7 +28,7 @@ func globalFlags(defaults bool) []cli.Flag {
 		return ""
 	}
 	return []cli.Flag{
-		&cli.StringFlag{Name: "mode", Value: value(string(d.Mode)), Usage: "data plane: ads or workload", Hidden: !defaults},
+		&cli.StringFlag{Name: "mode", Value: value(string(d.Mode)), Usage: "data plane: ads or workload; but for up and run the one that is up", Hidden: !defaults},
 		&cli.StringFlag{Name: "bpf-fs-path", Value: value(d.BpfFsPath), Usage: "bpffs that the pins are in", Hidden: !defaults},
 		&cli.StringFlag{Name: "cgroup2-path", Value: value(d.Cgroup2Path), Usage: "cgroup2 directory whose processes are managed", Hidden: !defaults},
 		&cli.StringFlag{Name: "log-level", Value: value("info"), Usage: "trace, debug, info, warning, error", Hidden: !defaults},
@@ -87,6 +87,14 @@ func globalDuration(ctx *cli.Context, name string) time.Duration {
 	return setIn(ctx, name).Duration(name)
 }
 
+// given says whether a global flag was given, as a word or by its variable.
+func given(ctx *cli.Context, name string) bool {
+	return slices.ContainsFunc(ctx.Lineage(), func(c *cli.Context) bool { return c.Command != nil && c.IsSet(name) })
+}
+
+// starts are the commands that choose a mode; the others go by what is up.
+var starts = []string{"up", "run"}
+
 // config reads what all commands share.
 func (c *command) config(ctx *cli.Context) (*loader.Config, error) {
 	cfg := loader.Default()
@@ -98,6 +106,9 @@ func (c *command) config(ctx *cli.Context) (*loader.Config, error) {
 	cfg.LockTimeout = globalDuration(ctx, "lock-timeout")
 	if cfg.Mode != loader.Ads && cfg.Mode != loader.Workload {
 		return nil, usage("--mode %s: it is ads or workload", cfg.Mode)
+	}
+	if up := loader.ModesUp(&cfg); len(up) == 1 && !given(ctx, "mode") && !slices.Contains(starts, ctx.Command.Name) {
+		cfg.Mode = up[0]
 	}
 	if cfg.LockTimeout < 0 {
 		return nil, usage("--lock-timeout %v is negative", cfg.LockTimeout)
