@@ -25,7 +25,7 @@ func newFabric(t testing.TB) *fabric {
 	t.Helper()
 	fabricCount++
 	f := &fabric{t: t, name: fmt.Sprintf("br%d", fabricCount)}
-	run(t, "", "ip", "link", "add", f.name, "type", "bridge")
+	run(t, "", "ip", "link", "add", f.name, "type", "bridge", "mcast_snooping", "0")
 	t.Cleanup(func() { run(t, "", "ip", "link", "del", f.name) })
 	run(t, "link set "+f.name+" up\n"+
 		"addr add "+nodeIP4+"/8 dev "+f.name+"\n"+
@@ -52,7 +52,8 @@ func (f *fabric) plug(t testing.TB, p *pod) {
 	t.Helper()
 	port := "port-" + p.name
 	run(t, "", "ip", "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", p.name)
-	run(t, "", "ip", "link", "set", port, "master", f.name, "up")
-	run(t, "link set eth0 up\nroute add default dev eth0\n", "ip", "-n", p.name, "-batch", "-")
+	run(t, "", "ip", "link", "set", port, "addrgenmode", "none", "master", f.name, "up")
+	// A link-local address would be searched for duplicates for two seconds.
+	run(t, "link set eth0 addrgenmode none\nlink set eth0 up\nroute add default dev eth0\n", "ip", "-n", p.name, "-batch", "-")
 	run(t, "route add default dev eth0\n", "ip", "-6", "-n", p.name, "-batch", "-")
 }
