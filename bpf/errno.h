@@ -4,6 +4,7 @@
 #define KMESH_ERRNO_H
 
 #define E_INTR 4
+#define E_BUSY 16
 #define E_NETUNREACH 101
 #define E_TIMEDOUT 110
 #define E_CONNREFUSED 111

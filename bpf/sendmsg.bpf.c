@@ -96,6 +96,9 @@ int metadata(struct sk_msg_md *msg)
 
 	if (!m || m->done)
 		return SK_PASS;
+	/* Was disconnected before the first write, and went elsewhere. */
+	if (bpf_ntohl(msg->remote_port) != bpf_ntohs(m->waypoint_port))
+		return SK_PASS;
 	if (!(m->family == 4 ? put4(msg, m) : put6(msg, m)))
 		return SK_DROP;
 	m->done = 1;

@@ -46,7 +46,8 @@ static __always_inline void ip_copy(union kw_ip *to, const __be32 *ip)
 }
 
 /* Notes for the first write where the connection was going. */
-static __always_inline bool remember(struct bpf_sock_addr *ctx, const struct km_addr *a)
+static __always_inline bool remember(struct bpf_sock_addr *ctx, const struct km_addr *a,
+				     __be16 waypoint_port)
 {
 	struct bpf_sock *sk = ctx->sk;
 	struct kw_msg *m;
@@ -58,6 +59,7 @@ static __always_inline bool remember(struct bpf_sock_addr *ctx, const struct km_
 	m->port = a->port;
 	m->family = is_ipv4(a->ip) ? 4 : 6;
 	m->done = 0;
+	m->waypoint_port = waypoint_port;
 	return true;
 }
 
@@ -120,7 +122,7 @@ static __always_inline bool by_frontend(struct bpf_sock_addr *ctx, const struct 
 
 	if (!e)
 		return false;
-	if (via && !remember(ctx, a)) {
+	if (via && !remember(ctx, a, e->port)) {
 		st = wstats();
 		if (st)
 			st->no_waypoint++;

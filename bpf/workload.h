@@ -235,9 +235,10 @@ struct kw_stats {
 struct kw_msg {
 	union kw_ip ip;
 	__be16 port;
-	__u8 family; /* 4 or 6 */
-	__u8 done;   /* the metadata was put in front */
-	__u32 pad;
+	__u8 family;	      /* 4 or 6 */
+	__u8 done;	      /* the metadata was put in front */
+	__be16 waypoint_port; /* that it was sent to */
+	__u16 pad;
 };
 
 /* km_track: connections that events are about, ARRAY, bucket socket cookie &

@@ -86,9 +86,12 @@ static __always_inline void bring_in(struct bpf_sock_ops *ctx)
 {
 	__u64 cookie = bpf_get_socket_cookie(ctx);
 	struct kw_stats *st;
+	long err;
 
 	watch(ctx);
-	if (!bpf_sock_hash_update(ctx, &km_sock, &cookie, BPF_ANY))
+	err = bpf_sock_hash_update(ctx, &km_sock, &cookie, BPF_ANY);
+	/* Busy: was disconnected and connects again, and has its program from then. */
+	if (!err || err == -E_BUSY)
 		return;
 	st = wstats();
 	if (st)
