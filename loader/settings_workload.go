@@ -92,36 +92,42 @@ func withPstate(fd int, do func(*kwPstate)) error {
 // writePstate makes km_pstate fit km_policy and the settings.
 func (k *node) writePstate() error {
 	fd := k.fds["km_pstate"]
-	exempt := C.__u32(1)
-	if k.cfg.Workload.JudgeNode {
-		exempt = 0
+	var exempt, native uint32
+	if !k.cfg.Workload.JudgeNode {
+		exempt = 1
+	}
+	if k.cfg.XDPMode == XDPNative {
+		native = 1
 	}
 	generation, err := k.oldGeneration()
 	if err != nil {
 		return err
 	}
-	var changed bool
-	var before C.__u32
+	var oldExempt, oldNative uint32
+	fresh := false
 	err = withPstate(fd, func(p *kwPstate) {
 		if p.half_shift == 0 { // new: verdicts of the one before are of an older generation
+			fresh = true
 			p.half_shift = C.__u32(bits.TrailingZeros32(k.cfg.PolicySlots))
 			p.word = C.__u64(generation+1) << 1
-			p.exempt = exempt
-			return
 		}
-		changed, before = p.exempt != exempt, p.exempt
-		atomic.StoreUint32((*uint32)(&p.exempt), uint32(exempt))
+		oldExempt, oldNative = swapSettings(p, exempt, native)
 	})
-	if err != nil || !changed {
+	if err != nil || fresh || oldExempt == exempt && oldNative == native {
 		return err
 	}
-	k.rejudge = true
 	k.undo.push("write settings back", func() error {
-		err := withPstate(fd, func(p *kwPstate) { atomic.StoreUint32((*uint32)(&p.exempt), uint32(before)) })
+		err := withPstate(fd, func(p *kwPstate) { swapSettings(p, oldExempt, oldNative) })
 		return errors.Join(err, k.judgeAnew())
 	})
-	k.change("node traffic: the setting was written")
+	k.rejudge = oldExempt != exempt
+	k.change("settings of xdpauth written")
 	return nil
+}
+
+// swapSettings stores the settings that packets are judged by.
+func swapSettings(p *kwPstate, exempt, native uint32) (oldExempt, oldNative uint32) {
+	return atomic.SwapUint32((*uint32)(&p.exempt), exempt), atomic.SwapUint32((*uint32)(&p.native), native)
 }
 
 // oldGeneration is that of verdicts in the km_pstate that gave way to a new one.

@@ -21,15 +21,18 @@ type Status struct {
 	Generation uint64   `json:"generation"`
 	Problems   []string `json:"problems,omitempty"` // what the next `up` would repair
 
-	ConnectRet Tracepoint `json:"connect_ret"`
+	ConnectRet Tracepoint `json:"connect_ret,omitzero"` // ads mode
 	Settings   Effective  `json:"settings"`
 	Cgroup     string     `json:"cgroup"`
 	Enrolled   int        `json:"enrolled"`
-	Rare       Rare       `json:"rare"`
+	Rare       Rare       `json:"rare,omitzero"` // ads mode
+	// Workload is what only workload mode has.
+	Workload *WorkloadStatus `json:"workload,omitempty"`
 
 	Programs []ProgramStatus `json:"programs"`
 	Links    []LinkStatus    `json:"links"`
 	Maps     []MapStatus     `json:"maps"`
+	cookies  []uint64        // of what is enrolled
 	// Memory is what the kernel accounts for the pinned maps, in bytes; the
 	// slabs that the store adds are not pinned and not in it.
 	Memory uint64 `json:"memory_bytes"`
@@ -107,6 +110,12 @@ func GetStatus(cfg *Config) (*Status, error) {
 	if rec.Build == "" {
 		s.problem("an up was killed before its end")
 	}
+	if len(ModesUp(cfg)) > 1 {
+		s.problem("mode %s is up too: an up that changes the mode was killed", otherMode(cfg.Mode))
+	}
+	if cfg.Mode == Workload {
+		s.Workload = &WorkloadStatus{XDPMode: rec.XDPMode}
+	}
 	if err := errors.Join(s.readMaps(t, rec), s.readPrograms(t, rec)); err != nil {
 		return nil, err
 	}
@@ -170,9 +179,10 @@ func (s *Status) readMap(name string, fd int) error {
 	case "km_stats":
 		s.Rare, err = sumStats(fd)
 	case "km_netns":
-		var keys []uint64
-		keys, err = netnsKeys(fd)
-		s.Enrolled = len(keys)
+		s.cookies, err = netnsKeys(fd)
+		s.Enrolled = len(s.cookies)
+	case "km_node", "km_wstats", "km_pstate", "km_flow", "km_policy":
+		err = s.Workload.read(name, fd, info)
 	}
 	return err
 }
@@ -189,53 +199,4 @@ func memlock(fd int) (uint64, error) {
 		}
 	}
 	return 0, errors.New("its fdinfo has no memlock")
-}
-
-func (s *Status) readPrograms(t tree, rec *record) error {
-	ids := map[string]uint32{}
-	for _, r := range wanted(s.Mode, rec.Variant) {
-		fd, err := s.open(t, progDir, r.name, rec.Progs[r.name])
-		if err != nil {
-			return err
-		}
-		if fd >= 0 {
-			p, err := progInfoOf(fd)
-			if err = errors.Join(err, unix.Close(fd)); err != nil {
-				return fmt.Errorf("program %s: %w", r.name, err)
-			}
-			s.Programs = append(s.Programs, ProgramStatus{s.Mode, r.name, p.ID, fmt.Sprintf("%x", p.Tag), r.hook.String(), p.RunCount, p.RunTime, p.Verified})
-			ids[r.name] = p.ID
-		}
-		if r.hook.kind == byTailCall {
-			continue
-		}
-		if err := s.readLink(t, rec, r, ids[r.name]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (s *Status) readLink(t tree, rec *record, r program, prog uint32) error {
-	fd, err := s.open(t, linkDir, r.name, rec.Links[r.name])
-	if err != nil || fd < 0 {
-		return err
-	}
-	info, err := linkInfoOf(fd)
-	if err = errors.Join(err, unix.Close(fd)); err != nil {
-		return fmt.Errorf("link %s: %w", r.name, err)
-	}
-	l := LinkStatus{Name: r.name, ID: info.ID, Type: linkTypeName(info.Type), Target: r.hook.target, Program: info.Prog, Alive: true}
-	if r.hook.kind == onCgroup {
-		l.Target = rec.Cgroup
-		l.Alive = info.Cgroup != 0
-		if !l.Alive {
-			s.problem("link %s: its cgroup is gone", r.name)
-		}
-	}
-	if info.Prog != prog && prog != 0 {
-		s.problem("link %s runs program %d, not %d", r.name, info.Prog, prog)
-	}
-	s.Links = append(s.Links, l)
-	return nil
 }

@@ -36,5 +36,8 @@ func (w *WorkloadBpf) Refresh() error {
 	if w.found.Build == "" {
 		w.undo.push("remove lock of the store", func() error { return removeFile(w.cfg.StoreLock()) })
 	}
-	return w.refresh()
+	if err := w.refresh(); err != nil || !w.rejudge {
+		return err
+	}
+	return w.judgeAnew()
 }
