@@ -25,7 +25,7 @@ func (c *compiler) reduce(boxes []box) []box {
 }
 
 // Comparing each with each would take long for more boxes.
-const maxCompared = 1024
+const maxCompared = 512
 
 func (c *compiler) merge(boxes []box, d int) []box {
 	at := make(map[box]int, len(boxes))

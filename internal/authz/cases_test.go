@@ -218,6 +218,7 @@ func TestScopes(t *testing.T) {
 		{Known: true, Namespace: "b"},
 		{Known: true, Namespace: "b", Selected: []string{"a/sel"}},
 		{Known: true, Namespace: "b", Selected: []string{"b/sel"}}, // another namespace's
+		{Namespace: "b", Selected: []string{"b/sel"}},              // no longer known
 	}
 	allow := func(name, namespace, scope, groups string) string {
 		return `{"name": "` + name + `", "namespace": "` + namespace + `", "scope": "` + scope + `", "groups": [` + groups + `]}`
@@ -230,24 +231,24 @@ func TestScopes(t *testing.T) {
 		policies []string
 		want     map[string]string // port: by set
 	}{
-		{"no policy", nil, map[string]string{"1": "+++++"}},
-		{"GLOBAL", []string{allow("p", "root", "GLOBAL", port1)}, map[string]string{"1": "+++++", "2": "-----"}},
-		{"NAMESPACE", []string{allow("p", "a", "NAMESPACE", port1)}, map[string]string{"1": "+++++", "2": "+-+++"}},
-		{"WORKLOAD_SELECTOR", []string{allow("sel", "a", "WORKLOAD_SELECTOR", port1)}, map[string]string{"1": "+++++", "2": "+++-+"}},
-		{"ALLOW that allows nothing", []string{allow("p", "b", "NAMESPACE", "")}, map[string]string{"1": "++---"}},
-		{"ALLOW that allows everything", []string{allow("p", "b", "NAMESPACE", "{}")}, map[string]string{"1": "+++++"}},
+		{"no policy", nil, map[string]string{"1": "++++++"}},
+		{"GLOBAL", []string{allow("p", "root", "GLOBAL", port1)}, map[string]string{"1": "++++++", "2": "------"}},
+		{"NAMESPACE", []string{allow("p", "a", "NAMESPACE", port1)}, map[string]string{"1": "++++++", "2": "+-++++"}},
+		{"WORKLOAD_SELECTOR", []string{allow("sel", "a", "WORKLOAD_SELECTOR", port1)}, map[string]string{"1": "++++++", "2": "+++-++"}},
+		{"ALLOW that allows nothing", []string{allow("p", "b", "NAMESPACE", "")}, map[string]string{"1": "++---+"}},
+		{"ALLOW that allows everything", []string{allow("p", "b", "NAMESPACE", "{}")}, map[string]string{"1": "++++++"}},
 		{"two ALLOW", []string{allow("p", "b", "NAMESPACE", port1), allow("sel", "a", "WORKLOAD_SELECTOR", port2)},
-			map[string]string{"1": "+++++", "2": "++-+-", "3": "++---"}},
+			map[string]string{"1": "++++++", "2": "++-+-+", "3": "++---+"}},
 		{"two ALLOW for the same", []string{allow("p", "b", "NAMESPACE", port1), allow("q", "b", "NAMESPACE", port2)},
-			map[string]string{"1": "+++++", "2": "+++++", "3": "++---"}},
-		{"DENY without groups", []string{deny(allow("p", "x", "GLOBAL", ""))}, map[string]string{"1": "+++++"}},
-		{"DENY GLOBAL", []string{deny(allow("p", "x", "GLOBAL", port1))}, map[string]string{"1": "11111", "2": "+++++"}},
-		{"DENY NAMESPACE", []string{deny(allow("p", "b", "NAMESPACE", port1))}, map[string]string{"1": "++111"}},
-		{"DENY WORKLOAD_SELECTOR", []string{deny(allow("sel", "b", "WORKLOAD_SELECTOR", port1))}, map[string]string{"1": "++++1"}},
+			map[string]string{"1": "++++++", "2": "++++++", "3": "++---+"}},
+		{"DENY without groups", []string{deny(allow("p", "x", "GLOBAL", ""))}, map[string]string{"1": "++++++"}},
+		{"DENY GLOBAL", []string{deny(allow("p", "x", "GLOBAL", port1))}, map[string]string{"1": "111111", "2": "++++++"}},
+		{"DENY NAMESPACE", []string{deny(allow("p", "b", "NAMESPACE", port1))}, map[string]string{"1": "++111+"}},
+		{"DENY WORKLOAD_SELECTOR", []string{deny(allow("sel", "b", "WORKLOAD_SELECTOR", port1))}, map[string]string{"1": "++++1+"}},
 		{"DENY after ALLOW", []string{allow("p", "b", "NAMESPACE", port1), deny(allow("q", "b", "NAMESPACE", port1))},
-			map[string]string{"1": "++222", "2": "++---"}},
+			map[string]string{"1": "++222+", "2": "++---+"}},
 		{"the first DENY is named", []string{deny(allow("p", "b", "NAMESPACE", port1)), deny(allow("q", "x", "GLOBAL", "{}"))},
-			map[string]string{"1": "22111", "2": "22222"}},
+			map[string]string{"1": "221112", "2": "222222"}},
 	} {
 		in := &Input{Identities: []Identity{{}}, Sets: sets}
 		for i, text := range c.policies {

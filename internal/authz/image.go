@@ -158,10 +158,9 @@ func (c *compiler) putIdentities(w *writer, head *imageHead, k *classes) {
 	if k == nil {
 		return
 	}
-	n := max(len(c.in.Identities), 1)
+	n := len(c.in.Identities)
 	at, to := table[word](w, n)
 	head.identities, head.n_identities = word(at), word(n)
-	to[0] = word(k.of(key{}))
 	for i, rank := range c.people.ranks {
 		to[i] = word(k.of(key{lo: uint64(rank)}))
 	}

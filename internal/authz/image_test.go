@@ -81,6 +81,7 @@ func TestImage(t *testing.T) {
 	if !bytes.Equal(a.Bytes(), b.Bytes()) {
 		t.Error("two images of one input differ")
 	}
+	a.check(t)
 	half := append(bytes.Clone(a.Bytes()), make([]byte, 4*slotSize)...)
 	read := ImageOf(half)
 	zero := Packet{Source: netip.MustParseAddr("10.0.0.1"), Destination: netip.MustParseAddr("10.0.0.2"), Port: 80}
@@ -97,6 +98,67 @@ func TestImage(t *testing.T) {
 	}
 }
 
+// check says whether each vector knows which of its row slots are empty: a slot that is
+// called full would only cost time.
+func (img *Image) check(t *testing.T) {
+	t.Helper()
+	h := &entries[imageHead](img, 0, 1)[0]
+	vectors := map[int][]uint32{}
+	for _, e := range entries[setEntry](img, uint32(h.psets), int(h.n_psets)) {
+		vectors[dimSet] = append(vectors[dimSet], uint32(e.vector))
+	}
+	for _, v := range entries[word](img, uint32(h.identities), int(h.n_identities)) {
+		vectors[dimIdentity] = append(vectors[dimIdentity], uint32(v))
+	}
+	for _, e := range entries[rangeEntry](img, uint32(h.sources), int(h.n_sources)) {
+		vectors[dimSource] = append(vectors[dimSource], uint32(e.vector))
+	}
+	for _, row := range entries[[portCells]portCell](img, uint32(h.ports), int(h.port_mask)+1) {
+		for _, e := range row {
+			if e.vector != 0 {
+				vectors[dimPort] = append(vectors[dimPort], uint32(e.vector))
+			}
+		}
+	}
+	slots := (int(h.rows) + rowsSlot - 1) / rowsSlot
+	for d, all := range vectors {
+		def := img.defaultOf(h, d)
+		for _, v := range append(all, def) {
+			head := entries[vectorHead](img, v, 1)[0]
+			for k := range 64 {
+				full := k < slots && *img.rowSlot(v, def, k) != block{}
+				if said := head.nonempty&(1<<k) != 0; said != full {
+					t.Fatalf("dimension %d, vector %d, row slot %d: full is %v, nonempty says %v", d, v, k, full, said)
+				}
+			}
+		}
+	}
+}
+
+// An Input without identities and sets is one of nobody and of unknown pods.
+func TestNobody(t *testing.T) {
+	strict := &security.Match{NotPrincipals: []*security.StringMatch{{MatchType: &security.StringMatch_Prefix{}}}}
+	img, err := Compile(&Input{
+		Policies:   []Policy{{1, denyOf("p", group([]*security.Match{strict}))}, {2, denyOf("q", group([]*security.Match{{Namespaces: []*security.StringMatch{exact("a")}}}))}},
+		Identities: nil,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := img.Decide(0, 0, from(nobody, "10.0.0.1", "10.0.0.2", 80)); got != (Decision{Policy: 1}) {
+		t.Errorf("%+v, want a denial by policy 1", got)
+	}
+}
+
+// everySecond is one policy of the ports 0, 2, 4 up to 2000: the others are more.
+func everySecond() *Input {
+	m := &security.Match{}
+	for p := range uint32(1000) {
+		m.DestinationPorts = append(m.DestinationPorts, 2*p)
+	}
+	return &Input{Policies: []Policy{{1, denyOf("p", group([]*security.Match{m}))}}, Identities: []Identity{{}}, Sets: []Set{{}}}
+}
+
 // Equal conditions cost one vector, in whatever dimension they are.
 func TestSize(t *testing.T) {
 	for _, c := range []struct {
@@ -108,6 +170,7 @@ func TestSize(t *testing.T) {
 		{"1000 DENY of a principal", cluster(1000, 1000, security.Action_DENY, false), 1000, 2200},
 		{"1000 ALLOW of a principal", cluster(1000, 1000, security.Action_ALLOW, false), 1, 80},
 		{"1000 DENY of a principal and a workload", cluster(1000, 1000, security.Action_DENY, true), 1000, 2300},
+		{"every second port", everySecond(), 1, 300},
 		{"1000 with ranges and ports", mixed(1000, 1000), 1000, 4000},
 	} {
 		img, err := Compile(c.in)

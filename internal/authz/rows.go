@@ -42,10 +42,11 @@ func (c *compiler) boxesOf(p *Policy) ([]box, error) {
 			return nil, err
 		}
 		out = append(out, boxes...)
-		if len(out) > 4*MaxPolicyRows {
-			out = c.reduce(out)
+		if len(out) <= 2*MaxPolicyRows {
+			continue
 		}
-		if err := c.check(p, len(out)); err != nil && len(out) > 4*MaxPolicyRows {
+		out = c.reduce(out)
+		if err := c.check(p, len(out)); err != nil {
 			return nil, err
 		}
 	}
