@@ -27,11 +27,11 @@ func captured(t *testing.T, file string) []Policy {
 	}
 	var out []Policy
 	for _, r := range response.Resources {
-		any, a := &anypb.Any{}, &security.Authorization{}
-		if err := protojson.Unmarshal(r.Resource, any); err != nil {
+		wrapped, a := &anypb.Any{}, &security.Authorization{}
+		if err := protojson.Unmarshal(r.Resource, wrapped); err != nil {
 			t.Fatal(err)
 		}
-		if err := any.UnmarshalTo(a); err != nil {
+		if err := wrapped.UnmarshalTo(a); err != nil {
 			t.Fatal(err)
 		}
 		out = append(out, Policy{uint32(len(out) + 1), a})

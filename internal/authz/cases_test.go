@@ -33,11 +33,11 @@ func match(fields string) string {
 }
 
 var (
-	nobody  = Identity{}
-	alice   = Identity{"cluster.local", "prod-a", "alice"}
-	bob     = Identity{"cluster.local", "dev-b", "bob"}
-	carol   = Identity{"other.domain", "prod-a", "carol"}
-	people4 = []Identity{nobody, alice, bob, carol}
+	nobody    = Identity{}
+	alice     = Identity{"cluster.local", "prod-a", "alice"}
+	bob       = Identity{"cluster.local", "dev-b", "bob"}
+	carol     = Identity{"other.domain", "prod-a", "carol"}
+	everybody = []Identity{nobody, alice, bob, carol}
 )
 
 func from(i Identity, source, destination string, port uint16) Packet {
@@ -70,7 +70,7 @@ func TestMatch(t *testing.T) {
 	who := func(a, b, c, n bool) map[Packet]bool {
 		out := map[Packet]bool{}
 		for i, want := range []bool{n, a, b, c} {
-			out[from(people4[i], v4a, v4b, 80)] = want
+			out[from(everybody[i], v4a, v4b, 80)] = want
 		}
 		return out
 	}
@@ -157,7 +157,7 @@ func TestMatch(t *testing.T) {
 		`"destinationPorts": [80], "sourceIps": [{"address": "CgAAAA==", "length": 24}]`: map[Packet]bool{
 			from(alice, v4a, v4b, 80): true, from(alice, v4a, v4b, 81): false, from(alice, v4b, v4b, 80): false},
 	} {
-		in := &Input{Policies: []Policy{{7, policyOf(t, match(fields))}}, Identities: people4, Sets: []Set{{}}}
+		in := &Input{Policies: []Policy{{7, policyOf(t, match(fields))}}, Identities: everybody, Sets: []Set{{}}}
 		for p, matches := range packets {
 			want := Decision{Allowed: !matches}
 			if matches {

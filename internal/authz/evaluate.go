@@ -83,8 +83,8 @@ func (p *Packet) inMatch(m *security.Match) bool {
 		holds(m.GetDestinationPorts(), m.GetNotDestinationPorts(), port)
 }
 
-func holds[T any](any, none []T, is func(T) bool) bool {
-	return (len(any) == 0 || slices.ContainsFunc(any, is)) && !slices.ContainsFunc(none, is)
+func holds[T any](some, none []T, is func(T) bool) bool {
+	return (len(some) == 0 || slices.ContainsFunc(some, is)) && !slices.ContainsFunc(none, is)
 }
 
 // matchString says whether a value is matched; one that is not there is matched by nothing.

@@ -40,12 +40,12 @@ func (m *matrix) columns(out []block) {
 	var t [64]uint64
 	for j := range m.rows / 64 {
 		for w := range m.words {
-			any := uint64(0)
+			used := uint64(0)
 			for i := range t {
 				t[i] = m.bits[(j*64+i)*m.words+w]
-				any |= t[i]
+				used |= t[i]
 			}
-			if any == 0 {
+			if used == 0 {
 				continue
 			}
 			transpose(&t)

@@ -128,10 +128,10 @@ func (c *compiler) match(m *security.Match) (b box, ok bool) {
 }
 
 // field is the condition of one field and its negation; spans appends what a value holds.
-func field[T any](l *line, any, not []T, spans func([]span, T) []span) cond {
+func field[T any](l *line, some, not []T, spans func([]span, T) []span) cond {
 	c := all
-	if len(any) > 0 {
-		c = values(l, any, spans)
+	if len(some) > 0 {
+		c = values(l, some, spans)
 	}
 	if len(not) > 0 {
 		c = l.and(c, l.not(values(l, not, spans)))
