@@ -110,7 +110,7 @@ func (h *host) upKilled(step string) {
 	h.t.Helper()
 	cmd := exec.Command("/proc/self/exe", "-test.run=^TestKilledUp$")
 	cmd.Env = append(os.Environ(), "KMESH_NODE_FAULT=kill:"+step, killedEnv+"="+strings.Join(
-		[]string{h.cfg.BpfFsPath, h.cfg.Cgroup2Path, h.cfg.RunDir, h.cfg.ConnectRet}, "|"))
+		[]string{h.cfg.BpfFsPath, h.cfg.Cgroup2Path, h.cfg.RunDir, h.cfg.ConnectRet, string(h.cfg.Mode)}, "|"))
 	out, err := cmd.CombinedOutput()
 	var e *exec.ExitError
 	if !errors.As(err, &e) || !e.Sys().(syscall.WaitStatus).Signaled() {
@@ -123,11 +123,11 @@ const killedEnv = "KMESH_LOADER_TEST_KILLED"
 // TestKilledUp is the process that upKilled starts; it is no test by itself.
 func TestKilledUp(t *testing.T) {
 	args := strings.Split(os.Getenv(killedEnv), "|")
-	if len(args) != 4 {
+	if len(args) != 5 {
 		return
 	}
 	cfg := Default()
-	cfg.Mode, cfg.Objects = Ads, os.DirFS(objectsDir())
+	cfg.Mode, cfg.Objects = Mode(args[4]), os.DirFS(objectsDir())
 	cfg.BpfFsPath, cfg.Cgroup2Path, cfg.RunDir, cfg.ConnectRet = args[0], args[1], args[2], args[3]
 	must(t, NewBpfLoader(&cfg).Start(context.Background()))
 }
