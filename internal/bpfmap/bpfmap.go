@@ -37,6 +37,24 @@ func Update(fd int, key, value []byte) error {
 	return errno(C.bpf_map_update_elem(C.int(fd), unsafe.Pointer(&key[0]), unsafe.Pointer(&value[0]), C.BPF_ANY))
 }
 
+// Insert sets the value of a key that is not there; EEXIST where it is.
+func Insert(fd int, key, value []byte) error {
+	return errno(C.bpf_map_update_elem(C.int(fd), unsafe.Pointer(&key[0]), unsafe.Pointer(&value[0]), C.BPF_NOEXIST))
+}
+
+// Replace sets the value of a key that is there; ENOENT where it is not.
+func Replace(fd int, key, value []byte) error {
+	return errno(C.bpf_map_update_elem(C.int(fd), unsafe.Pointer(&key[0]), unsafe.Pointer(&value[0]), C.BPF_EXIST))
+}
+
+// MaxEntries returns how many entries a map has room for.
+func MaxEntries(fd int) (int, error) {
+	var info C.struct_bpf_map_info
+	size := C.__u32(unsafe.Sizeof(info))
+	err := errno(C.bpf_obj_get_info_by_fd(C.int(fd), unsafe.Pointer(&info), &size))
+	return int(info.max_entries), err
+}
+
 // Delete removes key.
 func Delete(fd int, key []byte) error {
 	return errno(C.bpf_map_delete_elem(C.int(fd), unsafe.Pointer(&key[0])))

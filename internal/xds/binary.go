@@ -247,7 +247,9 @@ func decodeBinary(path string, e *envelope) (Document, error) {
 	}
 	errs := make([]error, len(e.resources))
 	each(len(errs), func(i int) {
-		o := proto.UnmarshalOptions{DiscardUnknown: true}
+		// A condition that is left out would make a policy another one: whoever
+		// takes policies refuses what is unknown in them.
+		o := proto.UnmarshalOptions{DiscardUnknown: d.Kind != KindAuthorization}
 		errs[i] = o.Unmarshal(e.resources[i].value, d.Resources[i])
 	})
 	for i, err := range errs {

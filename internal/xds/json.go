@@ -141,6 +141,9 @@ func (r *response) document(path string, data []byte) (Document, error) {
 		if ignored == "" {
 			continue
 		}
+		if d.Kind == KindAuthorization { // see decodeBinary
+			return d, fmt.Errorf("resource %d %s: %s", i, clip(h.Name), inFile(data, raw, ignored))
+		}
 		// To find its place takes time; the others are most likely the same.
 		if odd++; odd == 1 {
 			first = fmt.Sprintf("%s: resource %d %s: %s: it is ignored", path, i, clip(h.Name), inFile(data, raw, ignored))

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package workload
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kmesh-net/kmesh-node/internal/exit"
+	"github.com/kmesh-net/kmesh-node/internal/xds"
+	wapi "github.com/kmesh-net/kmesh-node/proto/workload"
+)
+
+// Result is what an Apply did, in an order that depends on nothing but the input.
+type Result struct {
+	Counts map[Kind]xds.Count
+	// Warnings are about traffic that goes otherwise than was asked for.
+	Warnings []string
+	// Notes name what cannot be honoured.
+	Notes []string
+	// Skipped are the errors of invalid resources that were left out.
+	Skipped []error
+}
+
+// Apply publishes docs, later ones over earlier ones, as one change. An error about
+// the content is *exit.Error with code Rejected, naming document, resource and field;
+// nothing has changed then. With skipInvalid invalid resources are left out: they
+// stay what they were.
+func (s *Store) Apply(docs []xds.Document, skipInvalid bool) (*Result, error) {
+	b := &batch{res: &Result{Counts: map[Kind]xds.Count{}}}
+	if err := b.convert(docs); err != nil {
+		return nil, err
+	}
+	if len(b.errs) > 0 && !skipInvalid {
+		return nil, reject(b.errs)
+	}
+	b.res.Skipped = b.errs
+	err := s.current(func(l *live) error {
+		changes := b.changes(l)
+		for _, c := range changes {
+			l.change(c)
+		}
+		// A name that goes and a waypoint that is not there leave traces elsewhere.
+		b.tell(l, changes)
+		return s.publish(l, changes)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return b.res, nil
+}
+
+// reject makes one error of those of all invalid resources.
+func reject(errs []error) error {
+	var first *exit.Error
+	if !errors.As(errs[0], &first) {
+		return errs[0]
+	}
+	e := *first
+	e.Remedy = "correct it, or leave out what is invalid with --skip-invalid"
+	if n := len(errs) - 1; n > 0 {
+		e.Remedy = fmt.Sprintf("%d more are invalid; %s", n, e.Remedy)
+	}
+	return &e
+}
+
+// named is a resource by kind and name.
+type named struct {
+	kind Kind
+	name string
+}
+
+// arrived is one document, converted.
+type arrived struct {
+	doc  *xds.Document
+	list []*resource
+	stay map[named]bool // invalid ones
+}
+
+// batch gathers what documents ask for.
+type batch struct {
+	res  *Result
+	docs []arrived
+	errs []error
+}
+
+// convert validates all resources. It touches no state.
+func (b *batch) convert(docs []xds.Document) error {
+	for i := range docs {
+		d := &docs[i]
+		if err := xds.NeedsMode(d.Kind, "workload"); err != nil {
+			return &exit.Error{Code: exit.Rejected, Step: "check configuration", Object: d.Path, Err: err}
+		}
+		b.res.Warnings = append(b.res.Warnings, d.Warnings...)
+		if d.Complete && len(d.Resources) == 0 {
+			b.res.Warnings = append(b.res.Warnings, fmt.Sprintf("%s: it names no %s: every %s goes away", d.Path, d.Kind, d.Kind))
+		}
+		a := arrived{doc: d, stay: map[named]bool{}}
+		list := make([]*resource, len(d.Resources))
+		errs := make([]error, len(d.Resources))
+		parallel(len(list), func(i int) { list[i], errs[i] = convert(d.Resources[i]) })
+		seen := make(map[named]bool, len(list))
+		for i, r := range list {
+			k, name := nameOf(inner(d.Resources[i]))
+			n := named{k, name}
+			if errs[i] == nil && seen[n] {
+				errs[i] = errors.New("stands in one document twice")
+			}
+			seen[n] = true
+			if errs[i] != nil {
+				a.stay[n] = true
+				b.invalid(d, k, name, errs[i])
+				continue
+			}
+			a.list = append(a.list, r)
+		}
+		b.docs = append(b.docs, a)
+	}
+	return nil
+}
+
+// inner takes a workload or a service out of an Address; nil where neither is in it.
+func inner(m proto.Message) proto.Message {
+	a, ok := m.(*wapi.Address)
+	if !ok {
+		return m
+	}
+	if w := a.GetWorkload(); w != nil {
+		return w
+	}
+	if s := a.GetService(); s != nil {
+		return s
+	}
+	return nil
+}
+
+func convert(m proto.Message) (*resource, error) {
+	m = inner(m)
+	if err := validate(m); err != nil {
+		return nil, err
+	}
+	return newResource(m)
+}
+
+func (b *batch) invalid(d *xds.Document, k Kind, name string, err error) {
+	what := string(d.Kind)
+	if k != 0 {
+		what = k.String()
+	}
+	if name == "" {
+		name = "without a name"
+	}
+	b.errs = append(b.errs, &exit.Error{Code: exit.Rejected, Step: "check configuration",
+		Object: fmt.Sprintf("%s: %s %s", d.Path, what, clip(name)), Err: err})
+}
+
+// kindsOf are the kinds of resources that a document may hold.
+func kindsOf(k xds.Kind) []Kind {
+	if k == xds.KindAuthorization {
+		return []Kind{Policy}
+	}
+	return []Kind{Workload, Service}
+}
+
+// changes compares what the documents ask for with what is there, and counts.
+func (b *batch) changes(l *live) []change {
+	want := map[named]*resource{} // nil: gone
+	var order []named
+	set := func(n named, r *resource) {
+		if _, again := want[n]; !again {
+			order = append(order, n)
+		}
+		want[n] = r
+	}
+	for _, a := range b.docs {
+		for _, k := range kindsOf(a.doc.Kind) {
+			// A name that goes in one response and comes in the same is there.
+			for _, name := range a.doc.Removed {
+				set(named{k, name}, nil)
+			}
+			if !a.doc.Complete {
+				continue
+			}
+			for n := range want {
+				if n.kind == k && !a.stay[n] {
+					want[n] = nil
+				}
+			}
+			for name := range l.model.res[k] {
+				if n := (named{k, name}); !a.stay[n] {
+					set(n, nil)
+				}
+			}
+		}
+		for _, r := range a.list {
+			set(named{r.kind, r.name}, r)
+		}
+	}
+	var list []change
+	for _, n := range order {
+		c := change{l.model.res[n.kind][n.name], want[n]}
+		count := b.res.Counts[n.kind]
+		switch {
+		case c.old == nil && c.new == nil:
+			continue
+		case c.new == nil:
+			count.Deleted++
+		case c.old != nil && string(c.old.wire) == string(c.new.wire):
+			count.Unchanged++
+		default:
+			count.Updated++
+		}
+		b.res.Counts[n.kind] = count
+		if c.new == nil || c.old == nil || string(c.old.wire) != string(c.new.wire) {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// change makes one change in the model.
+func (l *live) change(c change) {
+	if c.new == nil {
+		l.model.remove(c.old.kind, c.old.name)
+		return
+	}
+	c.new.num = l.nextResource
+	if c.old != nil {
+		c.new.num = c.old.num
+	} else {
+		l.nextResource++
+	}
+	l.model.put(c.new)
+}
+
+// tell gathers what there is to say about what changed, and about what the documents
+// name.
+func (b *batch) tell(l *live, changes []change) {
+	m := l.model
+	touched := m.derive()
+	for _, a := range b.docs {
+		for _, r := range a.list {
+			if r = m.res[r.kind][r.name]; r != nil {
+				touched[r] = struct{}{}
+			}
+		}
+	}
+	for r := range touched {
+		b.res.Warnings = append(b.res.Warnings, r.warnings...)
+		b.res.Notes = append(b.res.Notes, r.notes...)
+	}
+	b.res.Warnings = append(b.res.Warnings, m.conflicts(m.dirty.keys, m.dirty.peers)...)
+	slices.Sort(b.res.Warnings)
+	b.res.Warnings = slices.Compact(b.res.Warnings)
+	slices.Sort(b.res.Notes)
+	b.res.Notes = slices.Compact(b.res.Notes)
+}
+
+// Delete removes one resource. It is an *exit.Error of code NotUp where it is not there.
+func (s *Store) Delete(kind Kind, name string) error {
+	return s.current(func(l *live) error {
+		r := l.model.res[kind][name]
+		if r == nil {
+			return &exit.Error{Code: exit.NotUp, Step: "delete", Object: kind.String() + " " + clip(name), Err: errors.New("not found")}
+		}
+		c := change{old: r}
+		l.change(c)
+		l.model.derive()
+		return s.publish(l, []change{c})
+	})
+}
+
+// Refresh brings what is derived up to date with what the loader wrote and the host
+// says, and finishes or takes back what another writer left unfinished. It writes only
+// what differs.
+func (s *Store) Refresh() error {
+	return s.current(func(l *live) error {
+		if err := s.readHost(l); err != nil {
+			return err
+		}
+		l.model.derive()
+		if head := as[imageC](s.maps.image(true)); head.abi != abiVersion {
+			l.image = true
+		}
+		if err := s.publish(l, nil); err != nil {
+			return err
+		}
+		return s.markWaypoints(l, true)
+	})
+}
+
+// Rejudge has every verdict made anew.
+func (s *Store) Rejudge() error {
+	return s.locked(func() error {
+		s.maps.judgeAnew(false)
+		return nil
+	})
+}

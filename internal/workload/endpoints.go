@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package workload
+
+import (
+	"net/netip"
+
+	wapi "github.com/kmesh-net/kmesh-node/proto/workload"
+)
+
+// spec is what a set of endpoints is, but for its id. Two that are equal are one set.
+type spec struct {
+	n      uint32
+	total  uint32
+	step   uint64
+	blocks string // struct kw_block, one behind the other
+}
+
+// specKey is what a waypoint's set depends on.
+type specKey struct {
+	target target
+	four   bool
+}
+
+// candidate is a workload that can serve.
+type candidate struct {
+	at     netip.AddrPort
+	weight uint32
+	r      *resource
+}
+
+// ofFamily returns the first IPv4 or the first IPv6 address.
+func ofFamily(list []netip.Addr, four bool) netip.Addr {
+	for _, a := range list {
+		if a.Is4() == four {
+			return a
+		}
+	}
+	return netip.Addr{}
+}
+
+// candidates are the workloads of a service that can serve over a family, at the port
+// that port tells; 0: not at all.
+func (m *model) candidates(s *resource, four bool, port func(*resource) uint16) []candidate {
+	unhealthy := s.s.GetLoadBalancing().GetHealthPolicy() == wapi.LoadBalancing_ALLOW_ALL
+	var list []candidate
+	for _, w := range m.members[s.name].sorted() {
+		addr, p := ofFamily(w.addrs, four), port(w)
+		if !addr.IsValid() || p == 0 || m.foreign(w.w.GetNetwork()) {
+			continue
+		}
+		if w.w.GetStatus() != wapi.WorkloadStatus_HEALTHY && !unhealthy {
+			continue
+		}
+		weight := uint32(1)
+		if c := w.w.GetCapacity(); c != nil {
+			weight = c.GetValue()
+		}
+		if weight == 0 {
+			continue
+		}
+		list = append(list, candidate{netip.AddrPortFrom(addr, p), weight, w})
+	}
+	return m.nearest(s, list)
+}
+
+// nearest leaves those that the service's routing preference chooses: its scopes are
+// met in their order, and who meets more of them is nearer.
+func (m *model) nearest(s *resource, list []candidate) []candidate {
+	lb := s.s.GetLoadBalancing()
+	scopes := lb.GetRoutingPreference()
+	if lb.GetMode() == wapi.LoadBalancing_UNSPECIFIED_MODE || len(scopes) == 0 {
+		return list
+	}
+	met := make([]int, len(list))
+	most := 0
+	for i, c := range list {
+		l := localityOf(c.r.w)
+		for met[i] < len(scopes) && m.here.matches(l, scopes[met[i]]) {
+			met[i]++
+		}
+		most = max(most, met[i])
+	}
+	if lb.GetMode() == wapi.LoadBalancing_STRICT {
+		most = len(scopes)
+	}
+	near := list[:0]
+	for i, c := range list {
+		if met[i] == most {
+			near = append(near, c)
+		}
+	}
+	return near
+}
+
+// portOf is the port at which a workload serves a service's port, 0 for not at all.
+func portOf(w *resource, s *resource, port, fallback uint32) uint16 {
+	for _, p := range w.w.GetServices()[s.name].GetPorts() {
+		if p.GetServicePort() == port && p.GetTargetPort() != 0 {
+			return uint16(p.GetTargetPort())
+		}
+	}
+	return uint16(fallback)
+}
+
+// newSpec lays candidates out as a set.
+func newSpec(list []candidate) spec {
+	weights := make([]uint32, len(list))
+	for i, c := range list {
+		weights[i] = c.weight
+	}
+	places, total := shares(weights)
+	if len(places) == 0 {
+		return spec{}
+	}
+	blocks := make([]blockC, (len(places)+blockSize-1)/blockSize)
+	for i, p := range places {
+		e := &blocks[i/blockSize].at[i%blockSize]
+		ip := mapped(list[i].at.Addr())
+		copy(raw(&e.ip), ip[:])
+		e.port = netOrder(list[i].at.Port())
+		e.cut, e.alias = u32(p.cut), u32(p.alias)
+		if r := list[i].r; r != nil {
+			e.workload = u32(r.num)
+		}
+	}
+	n := uint32(len(places))
+	return spec{n, total, step(uint64(n) * uint64(total)), string(rawAll(blocks))}
+}
+
+// fixedSpec is a set of addresses that no workload is known to have.
+func fixedSpec(addrs []netip.Addr, port uint16) spec {
+	var list []candidate
+	for _, a := range addrs {
+		list = append(list, candidate{at: netip.AddrPortFrom(a, port), weight: 1})
+	}
+	return newSpec(list)
+}

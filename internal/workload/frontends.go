@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package workload
+
+import "slices"
+
+// claim is one resource's frontend. Of several on one key a service's goes before a
+// workload's, then the first by name.
+type claim struct {
+	owner       *resource
+	direct, via spec
+}
+
+// unclaim takes r's frontends away.
+func (m *model) unclaim(r *resource) {
+	for _, k := range r.claimed {
+		m.claims[k] = slices.DeleteFunc(m.claims[k], func(c claim) bool { return c.owner == r })
+		if len(m.claims[k]) == 0 {
+			delete(m.claims, k)
+		}
+		m.dirty.keys[k] = struct{}{}
+	}
+	r.claimed = nil
+}
+
+func (m *model) claim(k frontendKey, c claim) {
+	list := append(m.claims[k], c)
+	slices.SortFunc(list, func(a, b claim) int {
+		if a.owner.kind != b.owner.kind {
+			return int(b.owner.kind) - int(a.owner.kind)
+		}
+		return byName(a.owner, b.owner)
+	})
+	m.claims[k] = list
+	c.owner.claimed = append(c.owner.claimed, k)
+	m.dirty.keys[k] = struct{}{}
+}
+
+// derive brings what follows from the dirty resources up to date. Frontends and peers
+// that may differ are dirty then. It returns the resources that were looked at.
+func (m *model) derive() group {
+	m.relocate()
+	m.specs = map[specKey]spec{}
+	// Who names what first: a waypoint's peers depend on it.
+	for r := range m.dirty.owners {
+		m.name(r, m.waypointOf(r))
+	}
+	for r := range m.dirty.owners {
+		m.unclaim(r)
+		r.warnings, r.notes = nil, nil
+		if r.kind == Service {
+			m.deriveService(r)
+		} else {
+			m.deriveWorkload(r)
+		}
+		m.checkWaypointOf(r)
+	}
+	m.specs = nil
+	done := m.dirty.owners
+	m.dirty.owners = group{}
+	return done
+}
+
+func (m *model) deriveService(r *resource) {
+	type serving struct{ port, target uint32 }
+	var ports []serving
+	for _, p := range r.s.GetPorts() {
+		i := slices.IndexFunc(ports, func(s serving) bool { return s.port == p.GetServicePort() })
+		if i < 0 {
+			ports = append(ports, serving{p.GetServicePort(), p.GetTargetPort()})
+		} else if ports[i].target == 0 {
+			ports[i].target = p.GetTargetPort()
+		}
+	}
+	addrs := m.ownAddresses(r)
+	m.noteService(r, len(addrs))
+	for _, four := range []bool{true, false} {
+		var family []frontendKey
+		for _, a := range addrs {
+			if a.Is4() == four {
+				family = append(family, frontendKey{addr: a})
+			}
+		}
+		if len(family) == 0 {
+			continue
+		}
+		via := m.via(r, four)
+		for _, p := range ports {
+			direct := newSpec(m.candidates(r, four, func(w *resource) uint16 { return portOf(w, r, p.port, p.target) }))
+			for _, k := range family {
+				k.port = uint16(p.port)
+				m.claim(k, claim{r, direct, via})
+			}
+		}
+	}
+}
+
+// deriveWorkload makes a frontend of each address that has a waypoint; what has none
+// is connected to without help.
+func (m *model) deriveWorkload(r *resource) {
+	m.noteWorkload(r)
+	for _, a := range m.ownAddresses(r) {
+		if via := m.via(r, a.Is4()); via.n > 0 {
+			m.claim(frontendKey{addr: a}, claim{owner: r, via: via})
+		}
+	}
+}

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package workload
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+)
+
+// live is what the maps hold, and the model that it follows from.
+type live struct {
+	generation uint64
+	repair     bool // a publication was not finished: everything is made anew
+	garbage    garbage
+	chunks     int // of messages, garbage included
+
+	model *model
+
+	frontends map[frontendKey]*frontend
+	sets      map[spec]*set
+	blocks    map[uint32]int // number of blocks by set id
+	counters  []bool
+	counter   int // where to look for a free one
+	anyPort   int // frontends of port 0
+
+	peers      map[netip.Addr]peerC
+	identities *table[identity]
+	policySets *table[string]
+	denied     map[uint32]struct{}
+	image      bool // has to be written
+
+	nextSet, nextResource uint32
+
+	// unchecked is what has not been compared with the maps since they were read.
+	unchecked dirty
+}
+
+// frontend is one of km_frontend.
+type frontend struct {
+	value       frontendC
+	direct, via *set // nil for none
+}
+
+// set is a set of endpoints.
+type set struct {
+	id   uint32
+	spec spec
+	refs int
+}
+
+// load reads the maps. It is called with the lock held.
+func (s *Store) load() error {
+	m := s.maps
+	if abi := uint32(m.meta.abi); abi != 0 && abi != abiVersion {
+		return fmt.Errorf("read km_wmeta: its layout is %d, this kmesh-node's is %d; run up again", abi, abiVersion)
+	}
+	s.live = nil
+	l := &live{
+		generation: m.generation(), repair: m.writing() != 0,
+		model:     newModel(),
+		frontends: map[frontendKey]*frontend{}, sets: map[spec]*set{}, blocks: map[uint32]int{},
+		counters: make([]bool, maxCounters), counter: 1,
+		peers:      map[netip.Addr]peerC{},
+		identities: newTable[identity](), policySets: newTable[string](),
+		denied: map[uint32]struct{}{},
+	}
+	list, err := readStored(m)
+	if err != nil {
+		return err
+	}
+	for _, p := range list {
+		l.chunks += len(p.keys)
+	}
+	var kept []*resource
+	kept, l.garbage = valid(list, l.generation)
+	for _, step := range []func(*kernelMaps) error{l.readFrontends, l.readPeers, l.readDenied} {
+		if err := step(m); err != nil {
+			return err
+		}
+	}
+	if err := s.readHost(l); err != nil {
+		return err
+	}
+	for _, r := range kept {
+		l.model.put(r)
+	}
+	l.model.derive()
+	l.adopt()
+	head := as[imageC](m.image(true))
+	l.image = l.repair || head.abi != abiVersion
+	l.nextSet, l.nextResource = max(uint32(m.meta.next_set), 1), max(uint32(m.meta.next_resource), 1)
+	l.unchecked = l.model.dirty
+	l.unchecked.policies = false
+	l.model.clean()
+	s.live = l
+	return nil
+}
+
+// readHost takes what the loader and the host say: settings, enrolments and addresses.
+func (s *Store) readHost(l *live) error {
+	node, err := s.maps.settings()
+	if err != nil {
+		return err
+	}
+	if node != l.model.node {
+		l.model.node = node
+		l.model.allDirty()
+	}
+	pods, err := s.maps.enrolments()
+	if err != nil {
+		return err
+	}
+	enrolled := map[netip.Addr]struct{}{}
+	for _, e := range pods {
+		for _, a := range e.addrs {
+			enrolled[a] = struct{}{}
+		}
+	}
+	l.model.enrolled = enrolled
+	hosts := map[netip.Addr]struct{}{}
+	for _, a := range s.opts.HostAddresses {
+		hosts[a.Unmap().WithZone("")] = struct{}{}
+	}
+	if s.opts.HostAddresses == nil {
+		for a, p := range l.peers {
+			if p.flags&peerNode != 0 {
+				hosts[a] = struct{}{}
+			}
+		}
+	}
+	l.model.setHosts(hosts)
+	return nil
+}
+
+func (l *live) readFrontends(m *kernelMaps) error {
+	blocks := map[uint32]map[uint32]blockC{}
+	err := each(m, "km_block", func(k blockKeyC, b *blockC) error {
+		of := blocks[uint32(k.set)]
+		if of == nil {
+			of = map[uint32]blockC{}
+			blocks[uint32(k.set)] = of
+		}
+		of[uint32(k.block)] = *b
+		l.blocks[uint32(k.set)] = max(l.blocks[uint32(k.set)], int(k.block)+1)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	byID := map[uint32]*set{}
+	use := func(c *setC) *set {
+		if c.n == 0 {
+			return nil
+		}
+		t := byID[uint32(c.id)]
+		if t == nil {
+			t = &set{id: uint32(c.id), spec: specOf(c, blocks[uint32(c.id)])}
+			byID[t.id] = t
+			if same := l.sets[t.spec]; t.spec.n > 0 && (same == nil || same.id > t.id) {
+				l.sets[t.spec] = t
+			}
+		}
+		t.refs++
+		if c.counter < maxCounters {
+			l.counters[c.counter] = true
+		}
+		return t
+	}
+	return each(m, "km_frontend", func(key frontendKeyC, v *frontendC) error {
+		k := decodeFrontendKey(raw(&key))
+		if k.port == 0 {
+			l.anyPort++
+		}
+		l.frontends[k] = &frontend{*v, use(&v.direct), use(&v.via)}
+		return nil
+	})
+}
+
+// specOf reads a set back; that of one whose blocks are not all there is no set's.
+func specOf(c *setC, blocks map[uint32]blockC) spec {
+	n := (int(c.n) + blockSize - 1) / blockSize
+	if n != len(blocks) {
+		return spec{}
+	}
+	list := make([]blockC, n)
+	for i := range list {
+		b, ok := blocks[uint32(i)]
+		if !ok {
+			return spec{}
+		}
+		list[i] = b
+	}
+	return spec{uint32(c.n), uint32(c.total), uint64(c.step), string(rawAll(list))}
+}
+
+func (l *live) readPeers(m *kernelMaps) error {
+	return each(m, "km_peer", func(key [16]byte, p *peerC) error {
+		l.peers[unmapped(key[:])] = *p
+		return nil
+	})
+}
+
+func (l *live) readDenied(m *kernelMaps) error {
+	return each(m, "km_denied", func(id uint32, _ *uint64) error {
+		l.denied[id] = struct{}{}
+		return nil
+	})
+}
+
+// adopt finds out what the indexes in peers stand for, and has everything compared.
+func (l *live) adopt() {
+	addrs := make([]netip.Addr, 0, len(l.peers))
+	for a := range l.peers {
+		addrs = append(addrs, a)
+	}
+	slices.SortFunc(addrs, netip.Addr.Compare)
+	for _, a := range addrs {
+		have := l.peers[a]
+		want, _ := l.model.peerOf(a)
+		l.identities.adopt(want.identity, uint32(have.identity))
+		l.policySets.adopt(want.set, uint32(have.pset))
+		l.model.dirty.peers[a] = struct{}{}
+	}
+	for k := range l.frontends {
+		l.model.dirty.keys[k] = struct{}{}
+	}
+}

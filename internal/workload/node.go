@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package workload
+
+import (
+	"bytes"
+	"net/netip"
+
+	wapi "github.com/kmesh-net/kmesh-node/proto/workload"
+)
+
+// defaultWaypointPort is that of a node whose settings are not written yet.
+const defaultWaypointPort = 15019
+
+// nodeSettings are what the loader was told.
+type nodeSettings struct {
+	name                  string
+	region, zone, subzone string
+	waypointPort          uint16
+}
+
+func decodeSettings(n *nodeC) nodeSettings {
+	s := nodeSettings{
+		name: cString(raw(&n.name)), region: cString(raw(&n.region)),
+		zone: cString(raw(&n.zone)), subzone: cString(raw(&n.subzone)),
+		waypointPort: hostOrder(n.waypoint_port),
+	}
+	if s.waypointPort == 0 {
+		s.waypointPort = defaultWaypointPort
+	}
+	return s
+}
+
+func cString(b []byte) string {
+	if i := bytes.IndexByte(b, 0); i >= 0 {
+		b = b[:i]
+	}
+	return string(b)
+}
+
+// locality is where a workload, or this node, is.
+type locality struct {
+	region, zone, subzone  string
+	node, cluster, network string
+	known                  bool // cluster and network: some workload here is known
+}
+
+func localityOf(w *wapi.Workload) locality {
+	l := w.GetLocality()
+	return locality{l.GetRegion(), l.GetZone(), l.GetSubzone(), w.GetNode(), w.GetClusterId(), w.GetNetwork(), true}
+}
+
+// locate finds out where this node is: what the loader was told, else what the
+// workloads on the node of this name say, else those at addresses of enrolled pods.
+func (m *model) locate() locality {
+	local := m.nodes[m.node.name]
+	if m.node.name == "" || len(local) == 0 {
+		local = group{}
+		for a := range m.enrolled {
+			for r := range m.addrs[a] {
+				local[r] = struct{}{}
+			}
+		}
+	}
+	var here locality
+	var first, placed *resource
+	for r := range local {
+		if first == nil || r.name < first.name {
+			first = r
+		}
+		if r.w.GetLocality().GetRegion() != "" && (placed == nil || r.name < placed.name) {
+			placed = r
+		}
+	}
+	if first != nil {
+		here = localityOf(first.w)
+	}
+	if placed != nil {
+		l := localityOf(placed.w)
+		here.region, here.zone, here.subzone = l.region, l.zone, l.subzone
+	}
+	if m.node.name != "" && (here.node == "" || len(m.nodes[m.node.name]) > 0) {
+		here.node = m.node.name
+	}
+	if m.node.region != "" {
+		here.region, here.zone, here.subzone = m.node.region, m.node.zone, m.node.subzone
+	}
+	return here
+}
+
+// foreign says whether something of a network is out of this node's reach.
+func (m *model) foreign(network string) bool { return m.here.known && network != m.here.network }
+
+// matches says whether two places are in one scope. A zone's name means something within
+// its region only, a subzone's within its zone.
+func (l locality) matches(o locality, scope wapi.LoadBalancing_Scope) bool {
+	switch scope {
+	case wapi.LoadBalancing_REGION:
+		return l.region == o.region
+	case wapi.LoadBalancing_ZONE:
+		return l.region == o.region && l.zone == o.zone
+	case wapi.LoadBalancing_SUBZONE:
+		return l.region == o.region && l.zone == o.zone && l.subzone == o.subzone
+	case wapi.LoadBalancing_NODE:
+		return l.node == o.node
+	case wapi.LoadBalancing_CLUSTER:
+		return l.cluster == o.cluster
+	case wapi.LoadBalancing_NETWORK:
+		return l.network == o.network
+	}
+	return false
+}
+
+// relocate finds out anew where this node is, and has everything derived again when that
+// changed.
+func (m *model) relocate() {
+	if here := m.locate(); here != m.here {
+		m.here = here
+		m.allDirty()
+	}
+}
+
+// setEnrolled and setHosts take what the host says now.
+func (m *model) setEnrolled(now map[netip.Addr]struct{}) { m.enrolled = now }
+
+func (m *model) setHosts(now map[netip.Addr]struct{}) {
+	for _, set := range []map[netip.Addr]struct{}{m.hosts, now} {
+		for a := range set {
+			m.dirty.peers[a] = struct{}{}
+		}
+	}
+	m.hosts = now
+}

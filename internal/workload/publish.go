@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package workload
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kmesh-net/kmesh-node/internal/bpfmap"
+	"github.com/kmesh-net/kmesh-node/internal/exit"
+)
+
+// publish makes changes, which the model has, those of the maps. What it writes, it
+// writes in this order: a writer that is killed on the way leaves writing set, and the
+// next one makes all of it anew from the messages that are committed.
+func (s *Store) publish(l *live, changes []change) error {
+	p, err := l.plan(changes, s.maps.half)
+	if err == nil && p.empty() && !l.repair && l.garbage.empty() {
+		return nil
+	}
+	if err == nil {
+		err = s.checkRoom(l, p)
+	}
+	if err != nil {
+		s.live = nil // it is what was not published
+		return err
+	}
+	if err := s.write(l, p); err != nil {
+		s.live = nil
+		return err
+	}
+	return nil
+}
+
+func (s *Store) write(l *live, p *plan) error {
+	m := s.maps
+	if l.repair { // a packet may still be in the image that is to be written
+		if err := bpfmap.Grace(); err != nil {
+			return err
+		}
+	}
+	next := l.generation + 1
+	l.chunks += len(p.chunks)
+	m.meta.abi = abiVersion
+	atomic.StoreUint64(word(&m.meta.writing), next)
+	m.meta.next_set, m.meta.next_resource = u32(l.nextSet), u32(l.nextResource)
+	for _, step := range []struct {
+		name string
+		do   func() error
+	}{
+		{"sweep", func() error { return s.sweep(&l.garbage) }},
+		{"messages", func() error { return put(m, "km_res", p.chunkKeys, p.chunks) }},
+		{"blocks", func() error { return put(m, "km_block", p.blockKeys, p.blocks) }},
+		{"denied", func() error { return s.writeDenied(p) }},
+		{"image", func() error { s.writeImage(p); return nil }},
+		{"peers", func() error { return s.writePeers(p) }},
+		{"frontends", func() error { return s.writeFrontends(l, p) }},
+		{"waypoints", func() error { return s.markWaypoints(l, p.waypoints || l.repair) }},
+		{"commit", func() error { atomic.StoreUint64(word(&m.meta.generation), next); return nil }},
+		{"retire", func() error { return s.retire(p) }},
+	} {
+		s.step(step.name)
+		if err := step.do(); err != nil {
+			return fmt.Errorf("publish: %w", err)
+		}
+	}
+	s.step("end")
+	atomic.StoreUint64(word(&m.meta.writing), 0)
+	l.generation, l.repair = next, false
+	l.identities.settle()
+	l.policySets.settle()
+	return nil
+}
+
+// sweep removes what does not count from km_res.
+func (s *Store) sweep(g *garbage) error {
+	s.live.chunks -= len(g.messages) + len(g.tombstones)
+	err := remove(s.maps, "km_res", g.messages)
+	if err == nil {
+		s.step("tombstones")
+		err = remove(s.maps, "km_res", g.tombstones)
+	}
+	*g = garbage{}
+	return err
+}
+
+func (s *Store) writeDenied(p *plan) error {
+	for _, id := range p.denied {
+		var zero uint64
+		err := bpfmap.Insert(s.maps.fd["km_denied"], raw(&id), raw(&zero))
+		if err != nil && !errors.Is(err, unix.EEXIST) {
+			return fmt.Errorf("write km_denied: %w", err)
+		}
+	}
+	return nil
+}
+
+func (s *Store) writeImage(p *plan) {
+	if p.image == nil {
+		return
+	}
+	half := s.maps.image(false)
+	clear(half[copy(half, p.image.Bytes()):])
+	s.step("flip")
+	s.maps.judgeAnew(true)
+}
+
+func (s *Store) writePeers(p *plan) error {
+	if len(p.peers)+len(p.peersGone) == 0 {
+		return nil
+	}
+	if err := put(s.maps, "km_peer", p.peerKeys, p.peers); err != nil {
+		return err
+	}
+	s.step("peers gone")
+	if err := remove(s.maps, "km_peer", p.peersGone); err != nil {
+		return err
+	}
+	s.step("verdicts")
+	s.maps.judgeAnew(false)
+	return nil
+}
+
+// writeFrontends keeps any_port not less than the frontends of port 0.
+func (s *Store) writeFrontends(l *live, p *plan) error {
+	anyPort := word(&s.maps.meta.any_port)
+	if n := uint64(l.anyPort); n > atomic.LoadUint64(anyPort) {
+		atomic.StoreUint64(anyPort, n)
+	}
+	s.step("any port")
+	if err := put(s.maps, "km_frontend", p.keys, p.values); err != nil {
+		return err
+	}
+	s.step("frontends gone")
+	if err := remove(s.maps, "km_frontend", p.gone); err != nil {
+		return err
+	}
+	atomic.StoreUint64(anyPort, uint64(l.anyPort))
+	return nil
+}
+
+// retire removes what nothing refers to any more, once no program run can be
+// using it. The image that is not in use is nobody's from then on as well.
+func (s *Store) retire(p *plan) error {
+	if err := s.sweep(&p.garbage); err != nil {
+		return err
+	}
+	if len(p.retired)+len(p.deniedGone) == 0 && !p.judges() {
+		return nil
+	}
+	if err := bpfmap.Grace(); err != nil {
+		return err
+	}
+	s.step("blocks gone")
+	if err := remove(s.maps, "km_block", p.retired); err != nil {
+		return err
+	}
+	return remove(s.maps, "km_denied", p.deniedGone)
+}
+
+// checkRoom refuses what does not fit before anything is written. Old and new stand
+// side by side for a moment.
+func (s *Store) checkRoom(l *live, p *plan) error {
+	blocks := len(p.retired)
+	for _, n := range l.blocks {
+		blocks += n
+	}
+	for _, c := range []struct {
+		name, of    string
+		need, limit int
+	}{
+		{"km_res", "parts of messages, old and new", l.chunks + len(p.chunks), maxChunks},
+		{"km_block", "blocks of endpoints, old and new", blocks, maxBlocks},
+		{"km_frontend", "addresses and ports of services, old and new", len(l.frontends) + len(p.gone), maxFrontends},
+		{"km_peer", "addresses, old and new", len(l.peers) + len(p.peersGone), maxPeers},
+		{"km_denied", "policies, old and new", len(l.denied) + len(p.deniedGone), maxDenied},
+	} {
+		if c.need > c.limit {
+			return &exit.Error{Code: exit.Rejected, Step: "check configuration", Object: c.name,
+				Err:    fmt.Errorf("%d %s are more than the limit of %d", c.need, c.of, c.limit),
+				Remedy: "what was there before stays; apply less at once, or less"}
+		}
+	}
+	return nil
+}

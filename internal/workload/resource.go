@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package workload
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kmesh-net/kmesh-node/proto/security"
+	wapi "github.com/kmesh-net/kmesh-node/proto/workload"
+)
+
+// Kind is a kind of resource. The values are those of enum kw_kind.
+type Kind uint16
+
+// Kinds of resources.
+const (
+	Workload Kind = iota + 1
+	Service
+	Policy
+)
+
+// Kinds lists every kind, in the order in which people read them.
+func Kinds() []Kind { return []Kind{Service, Workload, Policy} }
+
+func (k Kind) String() string {
+	switch k {
+	case Workload:
+		return "workload"
+	case Service:
+		return "service"
+	case Policy:
+		return "policy"
+	}
+	return fmt.Sprintf("Kind(%d)", uint16(k))
+}
+
+// resource is a message that is held, and what was derived from it. It is replaced
+// as a whole when its message changes; num stays.
+type resource struct {
+	kind   Kind
+	name   string
+	num    uint32 // the stable number of this kind and name
+	id     uint32 // of its chunks; 0: not written yet
+	chunks int
+	wire   []byte // the message, deterministic
+
+	w *wapi.Workload
+	s *wapi.Service
+	p *security.Authorization
+
+	addrs []netip.Addr // of a workload, of a service
+
+	claimed  []frontendKey
+	named    []target // waypoints
+	warnings []string
+	notes    []string
+}
+
+func (r *resource) message() proto.Message {
+	switch {
+	case r.w != nil:
+		return r.w
+	case r.s != nil:
+		return r.s
+	}
+	return r.p
+}
+
+func (r *resource) String() string { return r.kind.String() + " " + clip(r.name) }
+
+func (r *resource) warn(format string, args ...any) {
+	r.warnings = append(r.warnings, r.String()+": "+fmt.Sprintf(format, args...))
+}
+
+func (r *resource) note(format string, args ...any) {
+	r.notes = append(r.notes, r.String()+": "+fmt.Sprintf(format, args...))
+}
+
+func serviceName(namespace, hostname string) string { return namespace + "/" + hostname }
+
+func policyName(p *security.Authorization) string { return p.GetNamespace() + "/" + p.GetName() }
+
+// nameOf returns kind and name of a resource, as the control plane names it.
+func nameOf(m proto.Message) (Kind, string) {
+	switch m := m.(type) {
+	case *wapi.Workload:
+		return Workload, m.GetUid()
+	case *wapi.Service:
+		return Service, serviceName(m.GetNamespace(), m.GetHostname())
+	case *security.Authorization:
+		return Policy, policyName(m)
+	}
+	return 0, ""
+}
+
+// newResource makes a resource of a valid message.
+func newResource(m proto.Message) (*resource, error) {
+	r := &resource{}
+	r.kind, r.name = nameOf(m)
+	switch m := m.(type) {
+	case *wapi.Workload:
+		r.w = m
+		for _, b := range m.GetAddresses() {
+			r.addrs = append(r.addrs, addressOf(b))
+		}
+	case *wapi.Service:
+		r.s = m
+	case *security.Authorization:
+		r.p = m
+	default:
+		return nil, fmt.Errorf("make resource: %T is none", m)
+	}
+	var err error
+	if r.wire, err = (proto.MarshalOptions{Deterministic: true}).Marshal(m); err != nil {
+		return nil, fmt.Errorf("encode %s: %w", r, err)
+	}
+	return r, nil
+}
+
+// decodeResource reads a message that newResource encoded.
+func decodeResource(k Kind, wire []byte) (*resource, error) {
+	var m proto.Message
+	switch k {
+	case Workload:
+		m = new(wapi.Workload)
+	case Service:
+		m = new(wapi.Service)
+	case Policy:
+		m = new(security.Authorization)
+	default:
+		return nil, fmt.Errorf("unknown kind %d", k)
+	}
+	if err := proto.Unmarshal(wire, m); err != nil {
+		return nil, fmt.Errorf("decode %s: %w", k, err)
+	}
+	return newResource(m)
+}
+
+// addressOf returns an address of 4 or 16 bytes, IPv4 also where it came mapped.
+func addressOf(b []byte) netip.Addr {
+	a, ok := netip.AddrFromSlice(b)
+	if !ok {
+		return netip.Addr{}
+	}
+	return a.Unmap()
+}
+
+// clip makes what comes from outside fit for a message of one line.
+func clip(s string) string {
+	const most = 200
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == 0xfffd {
+			return '?'
+		}
+		return r
+	}, s)
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package workload is the writer of workload mode: it takes resources of the workload
+// API, keeps them in km_res, and derives from them what the data plane reads. The
+// layout, and in which order it is written, is in bpf/workload.h.
+package workload
+
+import (
+	"errors"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+)
+
+// Options of Open.
+type Options struct {
+	// LockFile is locked for each publication; "" where nobody else writes.
+	LockFile    string
+	LockTimeout time.Duration
+	// HostAddresses are the node's own; nil leaves those that the maps name.
+	HostAddresses []netip.Addr
+	Log           *logrus.Logger
+}
+
+// Store is the maps of workload mode. It is safe for several goroutines, and others may
+// write the maps at the same time.
+type Store struct {
+	mu   sync.Mutex
+	opts Options
+	maps *kernelMaps
+
+	// What follows is what the maps held at generation; nil: not read, or not
+	// known any more.
+	live *live
+
+	// at is called before each step of a publication; tests end the writer there.
+	at func(step string)
+}
+
+// Open reads what the maps hold. fd returns the descriptor of a map, which stays the
+// caller's, or -1.
+func Open(fd func(name string) int, o Options) (*Store, error) {
+	m, err := openMaps(fd)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{opts: o, maps: m}
+	if err := s.locked(func() error { return s.load() }); err != nil {
+		return nil, errors.Join(err, m.close())
+	}
+	return s, nil
+}
+
+// Close forgets what was read; the maps keep what they hold.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.live = nil
+	return s.maps.close()
+}
+
+// locked calls do with the writers' lock.
+func (s *Store) locked(do func() error) (err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	unlock, err := s.lock()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	return do()
+}
+
+// current calls do when what was read is what the maps hold.
+func (s *Store) current(do func(*live) error) error {
+	return s.locked(func() error {
+		if s.live == nil || s.live.generation != s.maps.generation() || s.maps.writing() != 0 {
+			if err := s.load(); err != nil {
+				return err
+			}
+		}
+		return do(s.live)
+	})
+}
+
+func (s *Store) step(name string) {
+	if s.at != nil {
+		s.at(name)
+	}
+}
+
+// Resource returns kind and name of the resource that frontends, endpoints and
+// events name by id.
+func (s *Store) Resource(id uint32) (kind, name string, ok bool) {
+	err := s.current(func(l *live) error {
+		if r := l.model.nums[id]; r != nil {
+			kind, name, ok = r.kind.String(), r.name, true
+		}
+		return nil
+	})
+	return kind, name, ok && err == nil
+}
+
+// Policy returns the name of the policy that denials name by id.
+func (s *Store) Policy(id uint32) (name string, ok bool) {
+	kind, name, ok := s.Resource(id)
+	return name, ok && kind == Policy.String()
+}

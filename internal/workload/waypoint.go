@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package workload
+
+import (
+	"net/netip"
+
+	wapi "github.com/kmesh-net/kmesh-node/proto/workload"
+)
+
+// waypointOf returns what r names as its waypoint: first as it names it, then, where an
+// address is that of a service, the service. What leads nowhere is told as a warning.
+func (m *model) waypointOf(r *resource) []target {
+	g := r.w.GetWaypoint()
+	if r.kind == Service {
+		g = r.s.GetWaypoint()
+	}
+	switch d := g.GetDestination().(type) {
+	case *wapi.GatewayAddress_Hostname:
+		return []target{{service: serviceName(d.Hostname.GetNamespace(), d.Hostname.GetHostname())}}
+	case *wapi.GatewayAddress_Address:
+		a := addressOf(d.Address.GetAddress())
+		if s := m.vips[a].lowest(); s != nil {
+			return []target{{addr: a}, {service: s.name}}
+		}
+		return []target{{addr: a}}
+	}
+	return nil
+}
+
+// via is the set of a waypoint's endpoints, none where it leads nowhere.
+func (m *model) via(r *resource, four bool) spec {
+	if len(r.named) == 0 {
+		return spec{}
+	}
+	t := r.named[len(r.named)-1]
+	if t.service == r.name && r.kind == Service {
+		return spec{}
+	}
+	key := specKey{t, four}
+	if s, ok := m.specs[key]; ok {
+		return s
+	}
+	s := m.newVia(t, four)
+	if m.specs != nil {
+		m.specs[key] = s
+	}
+	return s
+}
+
+func (m *model) newVia(t target, four bool) spec {
+	port := m.node.waypointPort
+	if t.service == "" {
+		if t.addr.Is4() != four {
+			return spec{}
+		}
+		return fixedSpec([]netip.Addr{t.addr}, port)
+	}
+	s := m.res[Service][t.service]
+	if s == nil {
+		return spec{}
+	}
+	if s := newSpec(m.candidates(s, four, func(*resource) uint16 { return port })); s.n > 0 {
+		return s
+	}
+	var own []netip.Addr
+	for _, a := range m.ownAddresses(s) {
+		if a.Is4() == four {
+			own = append(own, a)
+		}
+	}
+	return fixedSpec(own, port)
+}
+
+// checkWaypointOf warns where a waypoint leads nowhere.
+func (m *model) checkWaypointOf(r *resource) {
+	if len(r.named) == 0 {
+		return
+	}
+	t := r.named[len(r.named)-1]
+	switch {
+	case t.service == r.name && r.kind == Service:
+		r.warn("is its own waypoint: connections go to it without one")
+		return
+	case t.service != "" && m.res[Service][t.service] == nil:
+		r.warn("waypoint %s is not known: connections go without it", clip(t.service))
+		return
+	}
+	for _, four := range []bool{true, false} {
+		has := false
+		for _, a := range m.ownAddresses(r) {
+			has = has || a.Is4() == four
+		}
+		if has && m.via(r, four).n == 0 {
+			r.warn("waypoint %s cannot be reached over %s: connections over it go without the waypoint", t, familyName(four))
+		}
+	}
+}
+
+func (t target) String() string {
+	if t.service != "" {
+		return clip(t.service)
+	}
+	return t.addr.String()
+}
+
+func familyName(four bool) string {
+	if four {
+		return "IPv4"
+	}
+	return "IPv6"
+}
+
+// ownAddresses are the addresses of a resource in this node's network, each once.
+func (m *model) ownAddresses(r *resource) []netip.Addr {
+	if r.kind == Workload {
+		if m.foreign(r.w.GetNetwork()) {
+			return nil
+		}
+		return unique(r.addrs)
+	}
+	var list []netip.Addr
+	for _, n := range r.s.GetAddresses() {
+		if !m.foreign(n.GetNetwork()) {
+			list = append(list, addressOf(n.GetAddress()))
+		}
+	}
+	return unique(list)
+}
+
+// unique leaves the first of each address.
+func unique(list []netip.Addr) []netip.Addr {
+	var once []netip.Addr
+	seen := map[netip.Addr]struct{}{}
+	for _, a := range list {
+		if _, again := seen[a]; !again {
+			seen[a] = struct{}{}
+			once = append(once, a)
+		}
+	}
+	return once
+}
