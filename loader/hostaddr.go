@@ -18,7 +18,7 @@ import (
 // host's first process, loopback ones left out, sorted. They are read from files:
 // to enter that namespace takes every capability that the process has.
 func HostAddresses() ([]netip.Addr, error) {
-	var l []netip.Addr
+	l := []netip.Addr{}
 	for _, f := range []struct {
 		path string
 		read func(io.Reader) ([]netip.Addr, error)

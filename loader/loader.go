@@ -65,7 +65,7 @@ func (l *BpfLoader) StartWorkloadMode(ctx context.Context) error {
 		{"Load", w.Load},
 		{"Refresh", w.Refresh},
 		{"Attach", w.Attach},
-		{"Commit", w.commit},
+		{"Commit", w.Commit},
 	})
 }
 

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kmesh-net/kmesh-node/internal/exit"
+	"github.com/kmesh-net/kmesh-node/internal/workload"
 )
 
 // node is one `up`, of either mode, from the first mount to the record: the rows of
@@ -41,8 +42,9 @@ type node struct {
 	stage []stagedPin
 	nics  map[string]bool // links on devices of pods that are wanted, by pin
 
-	oldPstate int  // descriptor of the km_pstate that gives way to a new one; -1: none
-	rejudge   bool // verdicts are of other settings
+	oldPstate int             // descriptor of the km_pstate that gives way to a new one; -1: none
+	writer    *workload.Store // of workload mode, once Refresh has opened it
+	rejudge   bool            // verdicts are of other settings
 
 	resized  map[string]bool // maps that give way to new ones of another size
 	replaced []kernelObject  // maps of the load before this one
@@ -52,10 +54,11 @@ type node struct {
 	// beside is done while the verifier works; nil: nothing.
 	beside func() error
 
-	swapped bool // links of another load took this one's programs
-	fresh   bool // the programs were loaded anew
-	idle    bool // a live `run` does it all
-	changed []string
+	podsChanged bool // km_netns is other than when writer read it
+	swapped     bool // links of another load took this one's programs
+	fresh       bool // the programs were loaded anew
+	idle        bool // a live `run` does it all
+	changed     []string
 }
 
 // stagedPin is a prepared pin that commit puts in its place.
@@ -228,6 +231,12 @@ func (k *node) unlock() error {
 
 // Close frees the descriptors that k holds. What is pinned stays.
 func (k *node) Close() {
+	if k.writer != nil {
+		if err := k.writer.Close(); err != nil {
+			k.log.Warnf("close the writer: %v", err)
+		}
+		k.writer = nil
+	}
 	k.Handles.Close()
 	for _, o := range k.objs {
 		o.close()

@@ -250,6 +250,7 @@ func (k *node) writePod(p pod) error {
 		return attachError("write km_netns", p.path, err, "")
 	}
 	k.undo.push("write km_netns back", func() error { return mapUpdate(fd, p.cookie, old) })
+	k.podsChanged = true
 	k.change("addresses written: " + p.path)
 	if err := k.slotAdd(p.cookie); err != nil {
 		return attachError("write km_netns", p.path, err, "")
@@ -262,6 +263,7 @@ func (k *node) forgetPod(cookie uint64) error {
 	if err := k.release(cookie); err != nil && !errors.Is(err, errNotEnrolled) {
 		return attachError("forget namespace", strconv.FormatUint(cookie, 10), err, "")
 	}
+	k.podsChanged = true
 	k.change(fmt.Sprintf("forgotten: namespace %d is gone", cookie))
 	return nil
 }

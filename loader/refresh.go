@@ -3,13 +3,81 @@
 package loader
 
 import (
-	"sync/atomic"
+	"errors"
+	"fmt"
+
+	"github.com/kmesh-net/kmesh-node/internal/workload"
 )
 
-// refresh brings what follows from the node and its pods up to date in the maps.
-func (h *Handles) refresh() error { return nil }
+// OpenWorkload opens the writer of workload mode on h, which stays open until the
+// writer is closed.
+func (h *Handles) OpenWorkload() (*workload.Store, error) {
+	hosts, err := HostAddresses()
+	if err != nil {
+		return nil, err
+	}
+	return workload.Open(h.FD, workload.Options{LockFile: h.cfg.StoreLock(), LockTimeout: h.cfg.LockTimeout,
+		HostAddresses: hosts, Log: h.cfg.Log})
+}
+
+// refresh has the writer bring up to date what follows from the pods of this node.
+func (h *Handles) refresh() error {
+	if h.cfg.Mode != Workload {
+		return nil
+	}
+	s, err := h.OpenWorkload()
+	if err != nil {
+		return fmt.Errorf("refresh: %w", err)
+	}
+	if err := errors.Join(s.Refresh(), s.Close()); err != nil {
+		return fmt.Errorf("refresh: %w", err)
+	}
+	return nil
+}
+
+// Refresh has the writer of the configuration bring up to date what follows from the
+// node, before anything is attached that reads it.
+func (w *WorkloadBpf) Refresh() (err error) {
+	if err := fault("store"); err != nil {
+		return loadError("refresh", w.t.root(), err, "")
+	}
+	if w.found.Build == "" {
+		w.undo.push("remove lock of the store", func() error { return removeFile(w.cfg.StoreLock()) })
+	}
+	if w.writer, err = w.OpenWorkload(); err != nil {
+		return fmt.Errorf("refresh: %w", err)
+	}
+	return w.refreshAgain()
+}
+
+func (w *WorkloadBpf) refreshAgain() error {
+	err := w.writer.Refresh()
+	if err == nil && w.rejudge {
+		err = w.writer.Rejudge()
+		w.rejudge = false
+	}
+	if err != nil {
+		return fmt.Errorf("refresh: %w", err)
+	}
+	return nil
+}
 
 // judgeAnew makes every verdict that was reached one of an older generation.
-func (h *Handles) judgeAnew() error {
-	return withPstate(h.fds["km_pstate"], func(p *kwPstate) { atomic.AddUint64((*uint64)(&p.word), 2) })
+func (k *node) judgeAnew() error {
+	if k.writer == nil {
+		return nil // the step before it failed: nothing was judged by the settings
+	}
+	return k.writer.Rejudge()
+}
+
+// Commit is that of ads mode; what the steps before it changed for the writer, or
+// what another one wrote to maps that gave way to new ones, is brought up to date.
+func (w *WorkloadBpf) Commit() error {
+	if err := w.commit(); err != nil {
+		return err
+	}
+	if !w.podsChanged && !w.resized["km_policy"] {
+		return nil
+	}
+	return w.refreshAgain()
 }

@@ -26,18 +26,3 @@ func (w *WorkloadBpf) Load() error {
 	}
 	return w.writeNode()
 }
-
-// Refresh has the writer of the configuration bring up to date what follows from the
-// node, before anything is attached that reads it.
-func (w *WorkloadBpf) Refresh() error {
-	if err := fault("store"); err != nil {
-		return loadError("refresh", w.t.root(), err, "")
-	}
-	if w.found.Build == "" {
-		w.undo.push("remove lock of the store", func() error { return removeFile(w.cfg.StoreLock()) })
-	}
-	if err := w.refresh(); err != nil || !w.rejudge {
-		return err
-	}
-	return w.judgeAnew()
-}
