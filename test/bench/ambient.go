@@ -105,13 +105,13 @@ func response(resources []proto.Message) (out []byte, err error) {
 	return appendBytes(out, responseTypeURL, []byte(url)), nil
 }
 
-// change is a DeltaDiscoveryResponse that changes one workload.
-func change(w *workload.Workload) ([]byte, error) {
-	data, url, err := encodeAny(asAddress(w))
+// delta is a DeltaDiscoveryResponse that changes one resource.
+func delta(name string, m proto.Message) ([]byte, error) {
+	data, url, err := encodeAny(m)
 	if err != nil {
 		return nil, err
 	}
-	resource := appendBytes(appendBytes(nil, resourceName, []byte(w.Uid)), resourceAny, data)
+	resource := appendBytes(appendBytes(nil, resourceName, []byte(name)), resourceAny, data)
 	return appendBytes(appendBytes(nil, responseResources, resource), responseTypeURL, []byte(url)), nil
 }
 

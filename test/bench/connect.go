@@ -64,6 +64,26 @@ static int connect_many(const uint32_t *ips, int n_ips, uint16_t port, int liste
 	}
 	return ret;
 }
+
+// Connects again and again until a connection arrives at an address; when is the
+// time just before that connect(). Gives up at a deadline.
+static int connect_until(uint32_t ip, uint16_t port, int listener, uint32_t want,
+			 uint64_t deadline, uint64_t *when)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port),
+				  .sin_addr.s_addr = ip };
+	struct sockaddr_in at = {};
+	uint32_t ns;
+	int ret;
+
+	do {
+		*when = now();
+		if (*when > deadline)
+			return -ETIMEDOUT;
+		ret = connect_once(&to, listener, &ns, &at);
+	} while (!ret && at.sin_addr.s_addr != want);
+	return ret;
+}
 */
 import "C"
 
@@ -72,6 +92,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -89,8 +110,7 @@ func (p *pod) connect(n int, to ...netip.AddrPort) (*arrivals, error) {
 	at := make([]C.struct_sockaddr_in, n)
 	ips := make([]C.uint32_t, len(to))
 	for i, a := range to {
-		ip := a.Addr().As4()
-		ips[i] = C.uint32_t(binary.NativeEndian.Uint32(ip[:]))
+		ips[i] = inMemory(a.Addr())
 	}
 	port := to[0].Port()
 	ret := C.connect_many(&ips[0], C.int(len(ips)), C.uint16_t(port), C.int(p.listeners[port]),
@@ -105,6 +125,37 @@ func (p *pod) connect(n int, to ...netip.AddrPort) (*arrivals, error) {
 		a.at[netip.AddrPortFrom(netip.AddrFrom4(b), uint16(C.ntohs(s.sin_port)))]++
 	}
 	return a, nil
+}
+
+// inMemory is an IPv4 address as it lies in memory.
+func inMemory(a netip.Addr) C.uint32_t {
+	ip := a.As4()
+	return C.uint32_t(binary.NativeEndian.Uint32(ip[:]))
+}
+
+// connectUntil connects from inside the pod until a connection arrives at want, and
+// returns the time just before that connect().
+func (p *pod) connectUntil(to netip.AddrPort, want netip.Addr, limit time.Duration) (time.Duration, error) {
+	begin, err := monotonic()
+	if err != nil {
+		return 0, err
+	}
+	var when C.uint64_t
+	ret := C.connect_until(inMemory(to.Addr()), C.uint16_t(to.Port()), C.int(p.listeners[to.Port()]),
+		inMemory(want), C.uint64_t(begin+limit), &when)
+	if ret < 0 {
+		return 0, fmt.Errorf("wait for a connection of %s to arrive at %s: %w", to, want, unix.Errno(-ret))
+	}
+	return time.Duration(when), nil
+}
+
+// monotonic is CLOCK_MONOTONIC.
+func monotonic() (time.Duration, error) {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &t); err != nil {
+		return 0, fmt.Errorf("read the clock: %w", err)
+	}
+	return time.Duration(t.Nano()), nil
 }
 
 // expect returns an error unless every connection arrived at one of the addresses.

@@ -148,6 +148,7 @@ func (b *bench) measure(match *regexp.Regexp) {
 		{modeWorkload, "workload-connect", b.measureWorkloadConnect},
 		{modeWorkload, "workload-xdp", b.measureXDP},
 		{modeWorkload, "workload-stream", b.measureStream},
+		{modeWorkload, "workload-change", b.measureChange},
 	} {
 		if !match.MatchString(part.name) {
 			continue

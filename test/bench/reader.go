@@ -41,6 +41,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -99,12 +100,11 @@ func (r *reader) follow(f func() error) (err error) {
 	if r == nil {
 		return f()
 	}
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
-		return fmt.Errorf("read the clock: %w", err)
+	now, err := monotonic()
+	if err != nil {
+		return err
 	}
-	const hour = 3600_000_000_000
-	if err := r.want(uint64(now.Nano()) + hour); err != nil {
+	if err := r.want(uint64(now + time.Hour)); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.want(0)) }()
