@@ -10,6 +10,7 @@ import (
 
 	"github.com/kmesh-net/kmesh-node/internal/config"
 	"github.com/kmesh-net/kmesh-node/internal/store"
+	"github.com/kmesh-net/kmesh-node/internal/workload"
 	"github.com/kmesh-net/kmesh-node/internal/xds"
 	"github.com/kmesh-net/kmesh-node/loader"
 )
@@ -40,35 +41,62 @@ func (c *command) apply() *cli.Command {
 			}
 			// -f PATH... as a shell expands it.
 			paths = append(paths, ctx.Args().Slice()...)
-			if _, err := c.config(ctx); err != nil {
+			cfg, err := c.config(ctx)
+			if err != nil {
 				return err
 			}
 			docs, err := xds.Load(paths, c.stdin)
 			if err != nil {
 				return err
 			}
-			return c.withStore(ctx, "apply", func(s *store.Store, _ *loader.Handles) error {
-				r, err := xds.Translate(docs, s, xds.Options{SkipInvalid: ctx.Bool("skip-invalid")})
-				if err != nil {
-					return err
-				}
-				if err := s.Publish(r.Ops); err != nil {
-					return storeError("apply", err)
-				}
-				return c.printApplied(ctx, r)
-			})
+			if cfg.Mode == loader.Workload {
+				return c.applyWorkloads(ctx, docs)
+			}
+			return c.applyAds(ctx, docs)
 		}}
+}
+
+func (c *command) applyAds(ctx *cli.Context, docs []xds.Document) error {
+	return c.withStore(ctx, "apply", func(s *store.Store, _ *loader.Handles) error {
+		r, err := xds.Translate(docs, s, xds.Options{SkipInvalid: ctx.Bool("skip-invalid")})
+		if err != nil {
+			return err
+		}
+		if err := s.Publish(r.Ops); err != nil {
+			return storeError("apply", err)
+		}
+		return printApplied(c, ctx, config.Kinds(), r.Counts, remarks{r.Skipped, r.Warnings, r.Notes})
+	})
+}
+
+func (c *command) applyWorkloads(ctx *cli.Context, docs []xds.Document) error {
+	return c.withWorkloads(ctx, func(s *workload.Store) error {
+		r, err := s.Apply(docs, ctx.Bool("skip-invalid"))
+		if err != nil {
+			return err
+		}
+		return printApplied(c, ctx, workload.Kinds(), r.Counts, remarks{r.Skipped, r.Warnings, r.Notes})
+	})
+}
+
+// remarks are what an apply has to say beside its counts.
+type remarks struct {
+	skipped         []error
+	warnings, notes []string
 }
 
 // printApplied tells people of warnings and the like on standard error, a program
 // gets them with the data.
-func (c *command) printApplied(ctx *cli.Context, r *xds.Result) error {
-	a := applied{Warnings: nonNil(r.Warnings), Notes: nonNil(r.Notes), Skipped: []string{}, Kinds: []appliedKind{}}
-	for _, err := range r.Skipped {
+func printApplied[K interface {
+	comparable
+	fmt.Stringer
+}](c *command, ctx *cli.Context, kinds []K, counts map[K]xds.Count, r remarks) error {
+	a := applied{Warnings: nonNil(r.warnings), Notes: nonNil(r.notes), Skipped: []string{}, Kinds: []appliedKind{}}
+	for _, err := range r.skipped {
 		a.Skipped = append(a.Skipped, err.Error())
 	}
-	for _, k := range config.Kinds() {
-		a.Kinds = append(a.Kinds, appliedKind{k.String(), r.Counts[k]})
+	for _, k := range kinds {
+		a.Kinds = append(a.Kinds, appliedKind{k.String(), counts[k]})
 	}
 	return c.print(ctx, a, func(w io.Writer) error {
 		for _, l := range []struct {
@@ -87,11 +115,4 @@ func (c *command) printApplied(ctx *cli.Context, r *xds.Result) error {
 		}
 		return t.print(w)
 	})
-}
-
-func nonNil(l []string) []string {
-	if l == nil {
-		return []string{}
-	}
-	return l
 }

@@ -73,7 +73,7 @@ func newApp(c *command) *cli.App {
 	for _, cmd := range []*cli.Command{
 		c.up(), c.run(), c.down(), c.status(), c.check(),
 		c.apply(), c.get(), c.delete(), c.enroll(), c.unenroll(),
-		c.env(), c.exec(), c.version(),
+		c.events(), c.env(), c.exec(), c.version(),
 	} {
 		cmd.OnUsageError = usageError
 		cmd.Flags = append(withEnv(cmd.Flags), globalFlags(false)...)

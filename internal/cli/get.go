@@ -3,198 +3,141 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
-	"google.golang.org/protobuf/proto"
 
-	"github.com/kmesh-net/kmesh-node/internal/config"
-	"github.com/kmesh-net/kmesh-node/internal/exit"
-	"github.com/kmesh-net/kmesh-node/internal/store"
-	"github.com/kmesh-net/kmesh-node/internal/xds"
 	"github.com/kmesh-net/kmesh-node/loader"
 )
 
-// kindOf reads the word for a kind of resource, singular or plural.
-func kindOf(word string) (config.Kind, bool) {
-	switch strings.TrimSuffix(strings.ToLower(word), "s") {
-	case "listener":
-		return config.Listener, true
-	case "cluster":
-		return config.Cluster, true
-	case "route", "routeconfiguration":
-		return config.Route, true
+// noun is a word for what get shows and delete removes.
+type noun struct {
+	mode   loader.Mode // "": both
+	words  []string    // singular; the first one is what people are told
+	plural string
+	get    func(c *command, ctx *cli.Context, name string) error
+	delete func(c *command, ctx *cli.Context, name string) error // nil: it cannot be deleted
+}
+
+// nouns is the table of all of them.
+func nouns() []noun {
+	return slices.Concat(adsNouns(), workloadNouns(), []noun{{words: []string{"enrolled"}, plural: "enrolled", get: (*command).getEnrolled}})
+}
+
+// kindsOf lists the words of a mode for people; of both modes where it is "".
+func kindsOf(mode loader.Mode, word func(noun) string) string {
+	var l []string
+	for _, n := range nouns() {
+		if w := word(n); w != "" && (mode == "" || n.mode == "" || n.mode == mode) {
+			l = append(l, w)
+		}
 	}
-	return 0, false
+	if len(l) == 1 {
+		return l[0]
+	}
+	return strings.Join(l[:len(l)-1], ", ") + " or " + l[len(l)-1]
+}
+
+func toGet(n noun) string { return n.plural }
+
+func toDelete(n noun) string {
+	if n.delete == nil {
+		return ""
+	}
+	return n.words[0]
+}
+
+// nounOf reads a word, singular or plural, in the mode that the command is for.
+func nounOf(mode loader.Mode, word string, kinds func(noun) string) (noun, error) {
+	lower := strings.ToLower(word)
+	for _, n := range nouns() {
+		if kinds(n) == "" || lower != n.plural && !slices.Contains(n.words, strings.TrimSuffix(lower, "s")) {
+			continue
+		}
+		if n.mode != "" && n.mode != mode {
+			return noun{}, usage("%s are of mode %s, and this is mode %s: use --mode %s", n.plural, n.mode, mode, n.mode)
+		}
+		return n, nil
+	}
+	return noun{}, usage("%q is no kind: %s", word, kindsOf(mode, kinds))
 }
 
 func (c *command) get() *cli.Command {
-	return &cli.Command{Name: "get", Usage: "read back from the kernel's maps", ArgsUsage: "listeners|clusters|routes|endpoints|enrolled [NAME]",
+	return &cli.Command{Name: "get", Usage: "read back from the kernel's maps", ArgsUsage: "KIND [NAME]",
+		Description: "KIND is, in ads mode, " + kindsOf(loader.Ads, toGet) + ";\nin workload mode, " + kindsOf(loader.Workload, toGet) + ".",
 		Action: func(ctx *cli.Context) error {
+			cfg, err := c.config(ctx)
+			if err != nil {
+				return err
+			}
 			word, name := ctx.Args().Get(0), ctx.Args().Get(1)
 			if word == "" {
-				return usage("get needs a kind: listeners, clusters, routes, endpoints or enrolled")
+				return usage("get needs a kind: %s", kindsOf(cfg.Mode, toGet))
 			}
 			if ctx.Args().Len() > 2 {
 				return usage("get takes one name, not %q too", ctx.Args().Get(2))
 			}
-			switch strings.TrimSuffix(strings.ToLower(word), "s") {
-			case "endpoint":
-				return c.withStore(ctx, "get endpoints", func(s *store.Store, _ *loader.Handles) error { return c.getEndpoints(ctx, s, name) })
-			case "enrolled":
-				if name != "" {
-					return usage("get enrolled takes no name")
-				}
-				return c.withHandles(ctx, func(_ *loader.Config, h *loader.Handles) error { return c.getEnrolled(ctx, h) })
+			n, err := nounOf(cfg.Mode, word, toGet)
+			if err != nil {
+				return err
 			}
-			kind, ok := kindOf(word)
-			if !ok {
-				return usage("%q is no kind: listeners, clusters, routes, endpoints or enrolled", word)
-			}
-			return c.withStore(ctx, "get", func(s *store.Store, _ *loader.Handles) error { return c.getKind(ctx, s, kind, name) })
+			return n.get(c, ctx, name)
 		}}
-}
-
-// find returns the resources of a kind, only those of that name or, for a
-// Listener, address, where one is given.
-func find(s *store.Store, step string, kind config.Kind, name string) ([]proto.Message, error) {
-	all, err := s.List(kind)
-	if err != nil || name == "" {
-		return all, storeError(step, err)
-	}
-	var l []proto.Message
-	for _, m := range all {
-		if config.NameOf(m) == name || config.KeyOf(m) == name {
-			l = append(l, m)
-		}
-	}
-	if len(l) == 0 {
-		return nil, &exit.Error{Code: exit.NotUp, Step: step, Object: kind.String() + " " + name, Err: store.ErrNotFound}
-	}
-	return l, nil
-}
-
-func (c *command) getKind(ctx *cli.Context, s *store.Store, kind config.Kind, name string) error {
-	found, err := find(s, "get", kind, name)
-	if err != nil {
-		return err
-	}
-	data := make([]map[string]any, 0, len(found))
-	for _, m := range found {
-		v, err := xds.Render(m)
-		if err != nil {
-			return err
-		}
-		data = append(data, v)
-	}
-	return c.print(ctx, data, func(w io.Writer) error {
-		t := table{head: heading(kind)}
-		for _, m := range found {
-			t.rows = append(t.rows, summary(m))
-		}
-		return t.print(w)
-	})
-}
-
-func (c *command) getEnrolled(ctx *cli.Context, h *loader.Handles) error {
-	l, err := h.Enrolled()
-	if err != nil {
-		return err
-	}
-	if l == nil {
-		l = []loader.Namespace{}
-	}
-	return c.print(ctx, l, func(w io.Writer) error {
-		t := table{head: []string{"COOKIE", "FOUND AT"}}
-		for _, n := range l {
-			where := strings.Join(n.Paths, " ")
-			if where == "" {
-				where = "-"
-			}
-			t.add(n.Cookie, where)
-		}
-		return t.print(w)
-	})
-}
-
-// clusterEndpoints are the endpoints of one cluster as connects saw them.
-type clusterEndpoints struct {
-	Cluster   string                `json:"cluster"`
-	Endpoints []store.EndpointState `json:"endpoints"`
-}
-
-func (c *command) getEndpoints(ctx *cli.Context, s *store.Store, name string) error {
-	clusters, err := find(s, "get endpoints", config.Cluster, name)
-	if err != nil {
-		return err
-	}
-	data := []clusterEndpoints{}
-	for _, m := range clusters {
-		n := config.NameOf(m)
-		l, err := s.Endpoints(n)
-		if errors.Is(err, store.ErrNotFound) {
-			continue // deleted in between
-		}
-		if err != nil {
-			return storeError("get endpoints", err)
-		}
-		if l == nil {
-			l = []store.EndpointState{}
-		}
-		data = append(data, clusterEndpoints{n, l})
-	}
-	return c.print(ctx, data, func(w io.Writer) error { return endpointTable(data).print(w) })
-}
-
-func endpointTable(data []clusterEndpoints) *table {
-	t := &table{head: []string{"CLUSTER", "ENDPOINT", "GROUP", "WEIGHT", "ACTIVE", "OK", "AVG", "MAX", "REFUSED", "TIMEOUTS", "ERRORS", "EJECTIONS", "EJECTED FOR"}}
-	for _, cl := range data {
-		for _, e := range cl.Endpoints {
-			ejected := "-"
-			if e.EjectedFor > 0 {
-				ejected = e.EjectedFor.Round(100 * time.Millisecond).String()
-			}
-			t.add(cl.Cluster, e.Address, e.Group, e.Weight, e.Active, e.OK, e.LatencyAvg, e.LatencyMax,
-				e.Refused, e.Timeouts, e.Errors, e.Ejections, ejected)
-		}
-	}
-	return t
 }
 
 func (c *command) delete() *cli.Command {
-	return &cli.Command{Name: "delete", Usage: "remove from the maps", ArgsUsage: "listener|cluster|route NAME",
+	return &cli.Command{Name: "delete", Usage: "remove from the maps", ArgsUsage: "KIND NAME",
+		Description: "KIND is, in ads mode, " + kindsOf(loader.Ads, toDelete) + ";\nin workload mode, " + kindsOf(loader.Workload, toDelete) + ".",
 		Action: func(ctx *cli.Context) error {
+			cfg, err := c.config(ctx)
+			if err != nil {
+				return err
+			}
 			if ctx.Args().Len() != 2 {
 				return usage("delete needs a kind and a name")
 			}
-			word, name := ctx.Args().Get(0), ctx.Args().Get(1)
-			kind, ok := kindOf(word)
-			if !ok {
-				return usage("%q is no kind: listener, cluster or route", word)
+			n, err := nounOf(cfg.Mode, ctx.Args().Get(0), toDelete)
+			if err != nil {
+				return err
 			}
+			name := ctx.Args().Get(1)
 			if name == "" {
 				return usage("delete needs a name")
 			}
-			return c.withStore(ctx, "delete", func(s *store.Store, _ *loader.Handles) error {
-				found, err := find(s, "delete", kind, name)
-				if err != nil {
-					return err
-				}
-				ops := make([]store.Op, 0, len(found))
-				for _, m := range found {
-					ops = append(ops, store.Op{Delete: true, Message: m})
-				}
-				if err := s.Publish(ops); err != nil {
-					return storeError("delete", err)
-				}
-				return c.print(ctx, map[string]any{"kind": kind.String(), "name": name, "deleted": len(ops)}, func(w io.Writer) error {
-					_, err := fmt.Fprintf(w, "deleted: %s %s\n", kind, name)
-					return err
-				})
-			})
+			return n.delete(c, ctx, name)
 		}}
+}
+
+// printDeleted says what a delete removed.
+func (c *command) printDeleted(ctx *cli.Context, kind, name string, n int) error {
+	return c.print(ctx, map[string]any{"kind": kind, "name": name, "deleted": n}, func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "deleted: %s %s\n", kind, name)
+		return err
+	})
+}
+
+func (c *command) getEnrolled(ctx *cli.Context, name string) error {
+	if name != "" {
+		return usage("get enrolled takes no name")
+	}
+	return c.withHandles(ctx, func(_ *loader.Config, h *loader.Handles) error {
+		l, err := h.Enrolled()
+		if err != nil {
+			return err
+		}
+		return c.print(ctx, nonNil(l), func(w io.Writer) error {
+			t := table{head: []string{"COOKIE", "FOUND AT"}}
+			for _, n := range l {
+				where := strings.Join(n.Paths, " ")
+				if where == "" {
+					where = "-"
+				}
+				t.add(n.Cookie, where)
+			}
+			return t.print(w)
+		})
+	})
 }

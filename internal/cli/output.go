@@ -77,6 +77,31 @@ func (c *command) print(ctx *cli.Context, data any, text func(io.Writer) error) 
 	return nil
 }
 
+// joinJSON is the JSON object of v, with one more member behind its own.
+func joinJSON(v any, name string, member any) ([]byte, error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	more, err := json.Marshal(map[string]any{name: member})
+	if err != nil {
+		return nil, err
+	}
+	if len(b) > len("{}") {
+		b[len(b)-1] = ','
+		return append(b, more[1:]...), nil
+	}
+	return more, nil
+}
+
+// nonNil makes an empty list of none: [] in JSON.
+func nonNil[T any](l []T) []T {
+	if l == nil {
+		return []T{}
+	}
+	return l
+}
+
 // told is a number of the kernel's that 0 stands for not being told.
 func told(n uint32) any {
 	if n == 0 {
