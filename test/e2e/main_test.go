@@ -25,9 +25,10 @@ import (
 const roleEnv = "KMESH_E2E_ROLE"
 
 const (
-	roleInner  = "inner"  // runs the tests, in private namespaces
-	rolePusher = "pusher" // writes to the store, under kmesh-node exec
-	roleHold   = "hold"   // waits to be killed
+	roleInner          = "inner"           // runs the tests, in private namespaces
+	rolePusher         = "pusher"          // writes to the store, under kmesh-node exec
+	roleWorkloadPusher = "workload-pusher" // writes to workload mode's maps
+	roleHold           = "hold"            // waits to be killed
 )
 
 // hostNetFD is the descriptor of the host's own network namespace in the inner process.
@@ -53,6 +54,8 @@ func TestMain(m *testing.M) {
 		}
 	case rolePusher:
 		err = push(os.Stdin, os.Stdout)
+	case roleWorkloadPusher:
+		err = pushWorkload(os.Stdin, os.Stdout)
 	case roleHold:
 		select {}
 	default:

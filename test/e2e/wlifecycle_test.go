@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// judged is a client, and a pod that is enrolled and lets nobody in, both also
+// enrolled after m is up again.
+type judged struct {
+	*mesh
+	c        *client
+	server   *pod
+	stranger *client
+	config   string
+}
+
+func newJudged(t *testing.T) *judged {
+	t.Helper()
+	m := &mesh{newNodeOf(t, "workload"), newFabric(t)}
+	m.backends()
+	j := &judged{mesh: m, server: m.pod(serverIP), stranger: m.pod("10.1.0.8").client(0)}
+	client := m.pod(clientIP)
+	j.c = client.client(0)
+	j.server.serve(at(serverIP, 7000))
+	j.config = m.write(wds(serviceA(), a1(), wpod("p", serverIP)), denyAll())
+	m.up()
+	m.enroll(client)
+	m.enroll(j.server)
+	m.want(exitDone, "apply", "-f", j.config)
+	return j
+}
+
+// wantWhole asks for both halves of the data plane to work.
+func (j *judged) wantWhole(when string) {
+	j.t.Helper()
+	if got := j.c.reach(vipA); got != at(ip1, 8080) {
+		j.t.Errorf("%s: a connection to %s reached %s", when, vipA, got)
+	}
+	if !denied(j.stranger, at(serverIP, 7000)) {
+		j.t.Errorf("%s: a denied connection was let in", when)
+	}
+}
+
+func (j *judged) wantNothing(when string) {
+	j.t.Helper()
+	if got := j.c.reach(vipA); got != vipA {
+		j.t.Errorf("%s: a connection to %s reached %s", when, vipA, got)
+	}
+	if denied(j.stranger, at(serverIP, 7000)) {
+		j.t.Errorf("%s: a connection was denied", when)
+	}
+}
+
+func TestWorkloadDownLeavesTheHostAsItWas(t *testing.T) {
+	j := newJudged(t)
+	j.wantWhole("up")
+	j.want(exitDone, "down")
+	j.wantNothing("after down")
+	before, err := snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		j.up()
+		j.want(exitDone, "enroll", "--netns", j.server.path)
+		j.want(exitDone, "apply", "-f", j.config)
+		j.want(exitDone, "down")
+		j.want(exitDone, "down")
+		if err := before.unchanged(); err != nil {
+			t.Errorf("after down:\n%v", err)
+		}
+	}
+}
+
+func TestWorkloadUpAgainChangesNothing(t *testing.T) {
+	j := newJudged(t)
+	before := j.pinIDs()
+	j.up()
+	if after := j.pinIDs(); !maps.Equal(before, after) {
+		t.Errorf("pins before and after another up:\n%v\n%v", before, after)
+	}
+	j.wantWhole("up again")
+}
+
+func TestWorkloadKillOfEverythingLeavesTraffic(t *testing.T) {
+	j := newJudged(t)
+	w := j.workloadPusher()
+	before := j.pinIDs()
+	w.say("loop", j.config, j.write(wdelta(nil, wpod("z", "10.9.9.9"))))
+	j.wantWhole("with a writer")
+	w.kill()
+	j.wantWhole("after the kill")
+	j.up()
+	if after := j.pinIDs(); !maps.Equal(before, after) {
+		t.Errorf("pins before the kill and after up:\n%v\n%v", before, after)
+	}
+	j.wantWhole("up again")
+}
+
+func TestWorkloadUpRepairsWhatAKilledUpLeft(t *testing.T) {
+	j := newJudged(t)
+	flags := [][]string{{"--flow-entries", "4096"}, {"--policy-slots", "8192"}, {}}
+	for i := range 9 {
+		cmd := j.command(append([]string{"up"}, flags[i%len(flags)]...)...)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(rand.IntN(80)) * time.Millisecond)
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Wait(); err == nil {
+			t.Log("up was done before it was killed")
+		}
+		j.wantWhole("up killed")
+		j.up()
+		j.wantWhole("up again")
+	}
+}
+
+func TestWorkloadUpRepairsMissingPins(t *testing.T) {
+	j := newJudged(t)
+	for pin := range j.pinIDs() {
+		if strings.Contains(pin, "/link/") {
+			if err := os.Remove(filepath.Join(j.bpf, pin)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := eventually(func() error { // a link lives as long as its pin
+		if got := j.c.reach(vipA); got != vipA {
+			return &statusError{result{out: got}}
+		}
+		return nil
+	}); err != nil {
+		t.Errorf("without links: %v", err)
+	}
+	j.up()
+	j.wantWhole("up again")
+}
+
+func TestWorkloadFailureAtAnyStepLeavesWhatWasThere(t *testing.T) {
+	n := newNodeOf(t, "workload")
+	clean, err := snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range steps {
+		faulty(t, n, step)
+		if err := clean.unchanged(); err != nil {
+			t.Errorf("after up failed at step %s on a clean host:\n%v", step, err)
+			n.want(exitDone, "down")
+		}
+	}
+	j := newJudged(t)
+	before := j.pinIDs()
+	for i, step := range steps {
+		// Other maps: programs to load and links to change. It may be done before the
+		// step is met, or not meet it at all.
+		r := runFault(t, j.node, step, "--flow-entries", []string{"4096", "8192"}[i%2])
+		if r.code == exitDone {
+			j.up()
+			before = j.pinIDs()
+			continue
+		}
+		if after := j.pinIDs(); !maps.Equal(before, after) {
+			t.Errorf("%v\npins before and after:\n%v\n%v", r, before, after)
+		}
+		j.wantWhole("up failed at " + step)
+	}
+}
+
+func TestWorkloadUpRepairsWhatAnUpLeftThatWasKilledAtAnyStep(t *testing.T) {
+	j := newJudged(t)
+	for i, step := range steps {
+		r := runFault(t, j.node, "kill:"+step, "--flow-entries", []string{"4096", "8192"}[i%2])
+		j.wantWhole("up killed at " + step)
+		if r.code == exitDone {
+			t.Logf("up does not meet the step %s", step)
+		}
+		j.up()
+		j.wantWhole("up after a kill at " + step)
+	}
+	for _, step := range steps {
+		j.want(exitDone, "down")
+		runFault(t, j.node, "kill:"+step)
+		j.want(exitDone, "down")
+		j.wantNothing("down after a kill at " + step)
+	}
+}
+
+// Programs are loaded anew and links change, with maps of another size.
+func TestWorkloadUpUnderTrafficMissesNoConnect(t *testing.T) {
+	m := newMesh(t)
+	p := m.pod()
+	p.serveFast(vipA, at(ip1, 8080))
+	server := m.enrolled(serverIP)
+	server.serveFast(at(serverIP, 7000))
+	c, stranger := m.enrolled(clientIP).client(0), m.pod("10.1.0.8").client(1)
+	m.apply(wds(serviceA(), a1(), wpod("p", serverIP)), denyAll())
+	got, let := make(chan counts), make(chan counts)
+	go func() { got <- c.spread(vipA, lot) }()
+	go func() { let <- stranger.spread(at(serverIP, 7000), lot/10) }()
+	for changes := 0; ; changes++ {
+		select {
+		case all := <-got:
+			if changes < 2 {
+				t.Errorf("only %d times up beside %d connections", changes, lot)
+			}
+			wantOnly(t, all, at(ip1, 8080))
+			wantOnly(t, <-let, refusal)
+			return
+		default:
+			m.up("--flow-entries", []string{"4096", "65536"}[changes%2], "--policy-slots", []string{"8192", "4096"}[changes%2])
+		}
+	}
+}
+
+// One `up` takes the host from one mode to the other; who is enrolled stays so, and
+// no connection is lost: it is redirected, or goes as asked.
+func TestModeChangeUnderTraffic(t *testing.T) {
+	n := newNodeOf(t, "")
+	net := newFabric(t)
+	p := net.pod(t)
+	p.serveFast(vipA, at(ip1, 8080), at(ip2, 8080))
+	pod := net.pod(t, clientIP)
+	c := pod.client(0)
+	server := net.pod(t, serverIP)
+	server.serveFast(at(serverIP, 7000))
+	stranger := net.pod(t, "10.1.0.8").client(0)
+	ads := n.write(cds(static("a", at(ip2, 8080))), lds(listener(vipA, toCluster("a"))))
+	workload := n.write(wds(serviceA(), a1(), wpod("p", serverIP)), denyAll())
+
+	n.want(exitDone, "--mode", "ads", "up")
+	n.enroll(pod)
+	n.enroll(server)
+	n.want(exitDone, "apply", "-f", ads)
+	wantSpread(t, c, vipA, counts{at(ip2, 8080): 10})
+	got := make(chan counts)
+	go func() { got <- c.spread(vipA, lot) }()
+	changes := 0
+	for {
+		n.want(exitDone, "up") // workload mode is the default
+		n.want(exitDone, "apply", "-f", workload)
+		if !denied(stranger, at(serverIP, 7000)) {
+			t.Error("workload mode does not judge a pod that was enrolled in ads mode")
+		}
+		n.want(exitDone, "--mode", "ads", "up")
+		n.want(exitDone, "apply", "-f", ads)
+		if denied(stranger, at(serverIP, 7000)) {
+			t.Error("ads mode still judges")
+		}
+		changes++
+		select {
+		case all := <-got:
+			t.Logf("%d mode changes beside %d connections:%v", 2*changes, lot, all)
+			wantOnly(t, all, at(ip1, 8080), at(ip2, 8080), vipA)
+			n.want(exitDone, "up")
+			n.want(exitDone, "apply", "-f", workload)
+			wantSpread(t, c, vipA, counts{at(ip1, 8080): 10})
+			n.wantOneMode("workload")
+			return
+		default:
+		}
+	}
+}
+
+// A mode change that fails leaves the mode that is up as it is.
+func TestFailedModeChangeLeavesTheOldMode(t *testing.T) {
+	n := newNodeOf(t, "")
+	net := newFabric(t)
+	net.pod(t).serve(vipA, at(ip2, 8080))
+	pod := net.pod(t, clientIP)
+	n.want(exitDone, "--mode", "ads", "up")
+	n.enroll(pod)
+	n.apply(cds(static("a", at(ip2, 8080))), lds(listener(vipA, toCluster("a"))))
+	before := n.pinIDs()
+	for _, step := range steps {
+		if r := runFault(t, n, step); r.code == exitDone {
+			t.Errorf("%v\nwith the fault %s", r, step)
+		}
+		if after := n.pinIDs(); !maps.Equal(before, after) {
+			t.Errorf("pins before and after a failure at %s:\n%v\n%v", step, before, after)
+		}
+		wantReach(t, pod.client(0), vipA, at(ip2, 8080))
+	}
+	for _, step := range steps {
+		runFault(t, n, "kill:"+step)
+		wantReach(t, pod.client(0), vipA, at(ip2, 8080))
+		n.want(exitDone, "--mode", "ads", "up") // back
+		n.wantOneMode("ads")
+		wantReach(t, pod.client(0), vipA, at(ip2, 8080))
+	}
+}
