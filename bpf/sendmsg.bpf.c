@@ -38,6 +38,9 @@ struct metadata6 {
 	struct end end;
 } __attribute__((packed));
 
+_Static_assert(sizeof(struct metadata4) == KW_METADATA4, "metadata4");
+_Static_assert(sizeof(struct metadata6) == KW_METADATA6, "metadata6");
+
 /* size bytes of room in front of what is being written. NULL: none. */
 static __always_inline void *front(struct sk_msg_md *msg, __u32 size)
 {

@@ -208,7 +208,7 @@ struct kw_flow {
 	union kw_ip dst;
 	__be16 sport;
 	__be16 dport;
-	__u32 policy;
+	__u32 pad2;
 	__u64 verdict; /* generation << 2 | enum kw_verdict */
 	__u64 seal;
 	__u64 pad;
@@ -240,6 +240,8 @@ struct kw_msg {
 	__be16 waypoint_port; /* that it was sent to */
 	__u16 pad;
 };
+#define KW_METADATA4 16u /* bytes of metadata, by family */
+#define KW_METADATA6 28u
 
 /* km_track: connections that events are about, ARRAY, bucket socket cookie &
  * (KW_TRACK_BUCKETS - 1), tagged by cookie; kept only while somebody reads events.

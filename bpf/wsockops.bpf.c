@@ -58,23 +58,6 @@ static __always_inline void addresses(struct bpf_sock_ops *ctx, struct kw_event 
 	e->dport = bpf_htons(bpf_ntohl(ctx->remote_port));
 }
 
-static __always_inline struct kw_event *about(struct bpf_sock_ops *ctx, const struct kw_track *t,
-					      enum kw_event_type type, __u64 now)
-{
-	struct kw_event *e = event_new(type, now);
-
-	if (!e)
-		return NULL;
-	addresses(ctx, e);
-	e->netns = t->netns;
-	e->orig = t->orig;
-	e->orig_port = t->orig_port;
-	e->resource = t->resource;
-	e->flags = t->flags;
-	e->duration = now - t->since;
-	return e;
-}
-
 /* The first SYN is about to leave: whatever comes of it, its end is to be seen. */
 static __always_inline void opening(struct bpf_sock_ops *ctx)
 {
@@ -98,22 +81,6 @@ static __always_inline void bring_in(struct bpf_sock_ops *ctx)
 		st->no_waypoint++;
 }
 
-static __always_inline void opened(struct bpf_sock_ops *ctx)
-{
-	const struct kw_track *t;
-	struct kw_event *e;
-	__u64 now;
-
-	if (to_waypoint(ctx))
-		bring_in(ctx);
-	if (!reader(&now))
-		return;
-	t = track_find(bpf_get_socket_cookie(ctx));
-	e = t ? about(ctx, t, KW_E_OPENED, now) : NULL;
-	if (e)
-		event_send(e);
-}
-
 /* A connection to a waypoint that ends without metadata: nothing was written, or it
  * was written before the socket was in km_sock. */
 static __always_inline void without_metadata(struct bpf_sock_ops *ctx)
@@ -128,9 +95,9 @@ static __always_inline void without_metadata(struct bpf_sock_ops *ctx)
 		st->silent++;
 }
 
-static __always_inline enum kw_event_type connect_failed(const struct tcp_sock *tp)
+static __always_inline enum kw_event_type why(int err)
 {
-	switch (tp ? tcp_error(tp) : 0) {
+	switch (err) {
 	case E_CONNREFUSED:
 		return KW_E_REFUSED;
 	case E_TIMEDOUT:
@@ -139,59 +106,87 @@ static __always_inline enum kw_event_type connect_failed(const struct tcp_sock *
 	return KW_E_FAILED;
 }
 
-static __always_inline void tell_end(struct bpf_sock_ops *ctx, const struct kw_track *t, __u64 now)
+/* How it ended. m: where it was going, if through a waypoint; the application did not
+ * send the metadata. */
+static __always_inline void ending(struct bpf_sock_ops *ctx, const struct kw_msg *m,
+				   struct kw_event *e)
 {
 	struct bpf_sock *sk = ctx->sk;
 	const struct tcp_sock *tp = sk ? bpf_skc_to_tcp_sock(sk) : NULL;
-	bool failed = ctx->args[0] == BPF_TCP_SYN_SENT;
-	struct kw_event *e;
 
-	e = about(ctx, t, failed ? connect_failed(tp) : KW_E_CLOSED, now);
-	if (!e)
+	if (!tp)
 		return;
-	if (e->type == KW_E_FAILED && tp)
-		e->policy = tcp_error(tp);
-	if (e->type == KW_E_CLOSED && tp) {
-		e->sent = tcp_sent(tp);
-		e->received = tcp_received(tp);
-		e->rtt = tp->srtt_us / 8;
+	if (ctx->args[0] == BPF_TCP_SYN_SENT) {
+		e->type = why(tcp_error(tp));
+		e->policy = e->type == KW_E_FAILED ? tcp_error(tp) : 0;
+		return;
 	}
-	event_send(e);
+	e->sent = tcp_sent(tp);
+	if (m && m->done)
+		e->sent -= m->family == 4 ? KW_METADATA4 : KW_METADATA6;
+	e->received = tcp_received(tp);
+	e->rtt = tp->srtt_us / 8;
 }
 
-static __always_inline void closed(struct bpf_sock_ops *ctx)
+/* One path for all events, for each run finds the CPU's caches cold. */
+static __always_inline void tell(struct bpf_sock_ops *ctx, const struct kw_msg *m,
+				 enum kw_event_type type, const struct kw_track *t)
 {
-	const struct kw_msg *m = to_waypoint(ctx);
-	struct kw_track *t;
+	struct kw_event *e;
 	__u64 now;
 
-	if (m && !m->done && ctx->args[0] != BPF_TCP_SYN_SENT)
-		without_metadata(ctx);
-	if (!wanted_until())
+	if (!reader(&now))
 		return;
-	t = track_find(bpf_get_socket_cookie(ctx));
-	if (!t)
+	e = event_new(type, now);
+	if (!e)
 		return;
-	if (reader(&now))
-		tell_end(ctx, t, now);
-	t->cookie = 0;
+	addresses(ctx, e);
+	e->netns = t->netns;
+	e->orig = t->orig;
+	e->orig_port = t->orig_port;
+	e->resource = t->resource;
+	e->flags = t->flags;
+	e->duration = now - t->since;
+	if (type == KW_E_CLOSED)
+		ending(ctx, m, e);
+	event_send(e);
 }
 
 SEC("sockops")
 int sock_ops(struct bpf_sock_ops *ctx)
 {
+	enum kw_event_type type = KW_E_OPENED;
+	const struct kw_msg *m;
+	struct kw_track *t;
+
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
 		opening(ctx);
-		break;
+		return 1;
 	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
-		opened(ctx);
+		m = to_waypoint(ctx);
+		if (m)
+			bring_in(ctx);
+		if (!wanted_until())
+			return 1;
 		break;
 	case BPF_SOCK_OPS_STATE_CB:
-		if (ctx->args[1] == BPF_TCP_CLOSE)
-			closed(ctx);
+		if (ctx->args[1] != BPF_TCP_CLOSE)
+			return 1;
+		m = to_waypoint(ctx);
+		if (m && !m->done && ctx->args[0] != BPF_TCP_SYN_SENT)
+			without_metadata(ctx);
+		type = KW_E_CLOSED;
 		break;
+	default:
+		return 1;
 	}
+	t = track_find(bpf_get_socket_cookie(ctx));
+	if (!t)
+		return 1;
+	tell(ctx, m, type, t);
+	if (type == KW_E_CLOSED)
+		t->cookie = 0;
 	return 1;
 }
 
