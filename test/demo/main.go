@@ -4,10 +4,12 @@
 // spread over endpoints as configured. It listens on every endpoint, connects to
 // each service many times, asks each connection which endpoint it reached, and
 // prints the counts beside the shares. It exits 1 where they differ by more
-// than one percent of the connections.
+// than one percent of the connections. Then it calls endpoints from another
+// namespace and looks whether they let it in as configured.
 //
 // Arguments: SERVICE=ENDPOINT:SHARE[,ENDPOINT:SHARE…] with SHARE in percent, as
-// 198.51.100.10:80=192.0.2.11:8080:60,192.0.2.12:8080:40
+// 198.51.100.10:80=192.0.2.11:8080:60,192.0.2.12:8080:40, and calls,
+// FROM->ENDPOINT=allowed or =denied
 package main
 
 import (
@@ -22,16 +24,26 @@ import (
 
 func main() {
 	n := flag.Int("n", 1000, "connections to each service")
+	callers := flag.String("callers", "", "network namespace that calls come from")
 	flag.Parse()
-	if err := run(*n, flag.Args()); err != nil {
+	if err := run(*n, *callers, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}
 }
 
-func run(n int, args []string) error {
+func run(n int, callers string, args []string) error {
 	var services []service
+	var calls []call
 	for _, arg := range args {
+		if isCall(arg) {
+			c, err := parseCall(arg)
+			if err != nil {
+				return err
+			}
+			calls = append(calls, c)
+			continue
+		}
 		s, err := parseService(arg)
 		if err != nil {
 			return err
@@ -56,11 +68,19 @@ func run(n int, args []string) error {
 		}
 		off += report(w, s, got, n)
 	}
+	if len(calls) > 0 {
+		fmt.Fprintln(w, "\nFROM\tENDPOINT\tCONFIGURED\tWAS")
+		k, err := callAll(w, callers, calls)
+		if err != nil {
+			return err
+		}
+		off += k
+	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("print table: %w", err)
 	}
 	if off > 0 {
-		return fmt.Errorf("%d counts are not what was configured", off)
+		return fmt.Errorf("%d lines are not what was configured", off)
 	}
 	return nil
 }
