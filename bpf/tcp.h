@@ -13,6 +13,7 @@ struct sock_common {
 struct sock {
 	struct sock_common __sk_common;
 	int sk_err;
+	__u32 sk_max_ack_backlog;
 } __attribute__((preserve_access_index));
 
 struct inet_sock {
@@ -30,6 +31,7 @@ struct tcp_sock {
 	__u64 bytes_retrans;
 	__u32 srtt_us; /* in eighths */
 	__u32 total_retrans;
+	__u32 rcv_nxt;
 } __attribute__((preserve_access_index));
 
 /* Bit of skc_flags: the peer's FIN came. It counts as a byte received. */
@@ -38,6 +40,12 @@ struct tcp_sock {
 static __always_inline int tcp_error(const struct tcp_sock *tp)
 {
 	return tp->inet_conn.icsk_inet.sk.sk_err;
+}
+
+/* That listen() was given: of a socket that listens, and of those it accepted. */
+static __always_inline __u32 tcp_backlog(const struct tcp_sock *tp)
+{
+	return tp->inet_conn.icsk_inet.sk.sk_max_ack_backlog;
 }
 
 static __always_inline __u64 tcp_sent(const struct tcp_sock *tp)

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * Authorization, on what a pod's NIC receives. TCP alone is judged:
+ *
+ *   SYN without ACK     by the policies, always
+ *   RST, SYN with ACK   passes: neither opens a connection to the pod
+ *   anything else       by the connection's entry in km_flow; without one of the
+ *                       present generation, by the policies if the pod did not open
+ *                       the connection itself (direction.h)
+ *
+ * A denied SYN comes back as a reset. On a connection that stands, data becomes a
+ * reset of the pod's socket, and what comes after it, which the pod did not
+ * acknowledge, a reset of the other side; a packet without data resets the other
+ * side at once.
+ *
+ * Needs 5.10 (bpf_skc_to_tcp_sock in XDP).
+ */
+#include <linux/bpf.h>
+#include <stdbool.h>
+#include <bpf/bpf_helpers.h>
+#include "bpf/classify.h"
+#include "bpf/direction.h"
+#include "bpf/event.h"
+#include "bpf/flow.h"
+#include "bpf/packet.h"
+#include "bpf/peer.h"
+#include "bpf/reset.h"
+#include "bpf/wmaps_auth.h"
+#include "bpf/wmaps_node.h"
+
+/* The policies of one moment. */
+struct rules {
+	const struct kw_image *image;
+	__u64 generation;
+	__u32 base; /* slot of the image */
+	bool exempt;
+	bool native;
+};
+
+/* False: there are none. */
+static __always_inline bool rules_now(struct rules *r)
+{
+	__u32 zero = 0;
+	const struct kw_pstate *s = bpf_map_lookup_elem(&km_pstate, &zero);
+	__u64 word;
+
+	if (!s)
+		return false;
+	word = *(const volatile __u64 *)&s->word;
+	r->generation = word >> 1;
+	r->base = (word & 1) << (s->half_shift & 31);
+	r->exempt = s->exempt;
+	r->native = s->native;
+	r->image = slot_at(r->base);
+	return r->image && r->image->abi && r->image->rows;
+}
+
+/* By the identity at the packet's source and the policies of its destination. */
+static __always_inline enum judgement judge(const struct rules *r, const struct packet *p,
+					    __u32 *policy)
+{
+	struct kw_peer to, from;
+	struct kw_stats *st;
+	struct kw_pset set;
+
+	if (!peer_find(&p->dst, &to))
+		return JUDGED_BROKEN;
+	set = set_of(r->image, r->base, to.pset);
+	if (unguarded(r->image, r->base, &set))
+		return JUDGED_ALLOW;
+	if (!peer_find(&p->src, &from))
+		return JUDGED_BROKEN;
+	if (from.flags & KW_PEER_NODE && r->exempt) {
+		st = wstats();
+		if (st)
+			st->exempted++;
+		return JUDGED_ALLOW;
+	}
+	return classify(r->image, r->base, p, &set, from.identity, policy);
+}
+
+static __always_inline void count_denial(const struct packet *p, __u32 policy)
+{
+	__u64 *n = bpf_map_lookup_elem(&km_denied, &policy), now;
+	struct kw_event *e;
+
+	if (n)
+		__sync_fetch_and_add(n, 1);
+	if (!reader(&now))
+		return;
+	e = event_new(KW_E_DENIED, now);
+	if (!e)
+		return;
+	e->src = p->src;
+	e->dst = p->dst;
+	e->orig = p->dst;
+	e->sport = p->sport;
+	e->dport = p->dport;
+	e->orig_port = p->dport;
+	e->policy = policy;
+	event_send(e);
+}
+
+static __always_inline int drop(bool hidden)
+{
+	struct kw_stats *st = wstats();
+
+	if (st && hidden)
+		st->unparsed++;
+	else if (st)
+		st->unsealed++;
+	return XDP_DROP;
+}
+
+static __always_inline bool opens(const struct packet *p)
+{
+	return (p->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
+
+/* As the stack answers where nobody listens. */
+static __always_inline int reset_sender(struct xdp_md *ctx, const struct rules *r,
+					const struct packet *p)
+{
+	struct reset out = { .back = true, .flags = TCP_RST };
+	__u32 taken = p->len - p->header + !!(p->flags & TCP_SYN) + !!(p->flags & TCP_FIN);
+
+	if (p->flags & TCP_ACK) {
+		out.seq = p->ack;
+	} else {
+		out.flags |= TCP_ACK;
+		out.ack = bpf_htonl(bpf_ntohl(p->seq) + taken);
+	}
+	out.partial = !r->native && is_partial(p);
+	return reset_packet(ctx, p, &out) ? XDP_TX : XDP_DROP;
+}
+
+/* Data for a connection that is denied. Only the byte that the socket waits for ends it:
+ * any other number it would ask about. */
+static __always_inline int reset_pod(struct xdp_md *ctx, const struct rules *r,
+				     const struct packet *p)
+{
+	struct reset out = { .flags = TCP_RST };
+	__u32 next;
+
+	if (!next_byte(ctx, p, &next))
+		return reset_sender(ctx, r, p);
+	flow_put(p, r->generation, KW_V_TOLD);
+	out.seq = bpf_htonl(next);
+	out.partial = is_partial(p);
+	return reset_packet(ctx, p, &out) ? XDP_PASS : XDP_DROP;
+}
+
+/* On a packet of which none is known; 0: there is none to be had. */
+static __always_inline __u32 verdict_on(struct xdp_md *ctx, const struct rules *r,
+					const struct packet *p)
+{
+	__u32 verdict = KW_V_ALLOW, policy;
+	enum direction way = opens(p) ? INBOUND : direction(ctx, p);
+
+	if (way == NO_CONNECTION)
+		return KW_V_ALLOW;
+	if (way == INBOUND) {
+		switch (judge(r, p, &policy)) {
+		case JUDGED_BROKEN:
+			return 0;
+		case JUDGED_DENY:
+			count_denial(p, policy);
+			verdict = KW_V_DENY;
+			break;
+		case JUDGED_ALLOW:
+			break;
+		}
+	}
+	/* A denied SYN has no entry: there may be many, and each is judged. */
+	if (verdict == KW_V_ALLOW || !opens(p))
+		flow_put(p, r->generation, verdict);
+	return verdict;
+}
+
+SEC("xdp")
+int xdpauth(struct xdp_md *ctx)
+{
+	__u32 verdict = 0;
+	struct packet p;
+	struct rules r;
+	bool data;
+
+	switch (parse(ctx, &p)) {
+	case IS_OTHER:
+		return XDP_PASS;
+	case IS_HIDDEN:
+		return drop(true);
+	case IS_TCP:
+		break;
+	}
+	if (p.flags & TCP_RST || (p.flags & TCP_SYN && p.flags & TCP_ACK) || !rules_now(&r))
+		return XDP_PASS;
+	if (!opens(&p))
+		verdict = flow_find(&p, r.generation);
+	if (!verdict)
+		verdict = verdict_on(ctx, &r, &p);
+	if (!verdict)
+		return drop(false);
+	if (verdict == KW_V_ALLOW)
+		return XDP_PASS;
+	data = !opens(&p) && (p.len > p.header || p.flags & TCP_FIN);
+	if (verdict == KW_V_DENY && data)
+		return reset_pod(ctx, &r, &p);
+	return reset_sender(ctx, &r, &p);
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
