@@ -49,6 +49,18 @@ type set struct {
 	refs int
 }
 
+func newLive() *live {
+	return &live{
+		model:     newModel(),
+		frontends: map[frontendKey]*frontend{}, sets: map[spec]*set{}, blocks: map[uint32]int{},
+		counters: make([]bool, maxCounters), counter: 1,
+		peers:      map[netip.Addr]peerC{},
+		identities: newTable[identity](), policySets: newTable[string](),
+		denied:  map[uint32]struct{}{},
+		nextSet: 1, nextResource: 1,
+	}
+}
+
 // load reads the maps. It is called with the lock held.
 func (s *Store) load() error {
 	m := s.maps
@@ -56,15 +68,8 @@ func (s *Store) load() error {
 		return fmt.Errorf("read km_wmeta: its layout is %d, this kmesh-node's is %d; run up again", abi, abiVersion)
 	}
 	s.live = nil
-	l := &live{
-		generation: m.generation(), repair: m.writing() != 0,
-		model:     newModel(),
-		frontends: map[frontendKey]*frontend{}, sets: map[spec]*set{}, blocks: map[uint32]int{},
-		counters: make([]bool, maxCounters), counter: 1,
-		peers:      map[netip.Addr]peerC{},
-		identities: newTable[identity](), policySets: newTable[string](),
-		denied: map[uint32]struct{}{},
-	}
+	l := newLive()
+	l.generation, l.repair = m.generation(), m.writing() != 0
 	list, err := readStored(m)
 	if err != nil {
 		return err

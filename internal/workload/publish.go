@@ -29,8 +29,24 @@ func (s *Store) publish(l *live, changes []change) error {
 		return err
 	}
 	if err := s.write(l, p); err != nil {
-		s.live = nil
+		return errors.Join(err, s.takeBack())
+	}
+	return nil
+}
+
+// takeBack undoes a publication that failed: what is derived is made anew from the
+// messages that are committed.
+func (s *Store) takeBack() error {
+	if err := s.load(); err != nil {
 		return err
+	}
+	p, err := s.live.plan(nil, s.maps.half)
+	if err == nil {
+		err = s.write(s.live, p)
+	}
+	if err != nil {
+		s.live = nil
+		return fmt.Errorf("take back: %w", err)
 	}
 	return nil
 }
