@@ -88,7 +88,7 @@ static __always_inline const struct kw_endpoint *choose(const struct kw_set *set
 {
 	__u64 positions = (__u64)set->n * set->total;
 	const struct kw_endpoint *e;
-	__u64 p = 0;
+	__u64 p = 0, position;
 
 	if (!positions)
 		return NULL;
@@ -96,8 +96,9 @@ static __always_inline const struct kw_endpoint *choose(const struct kw_set *set
 		p = turn(set) % positions;
 	if (set->total == 1)
 		return endpoint_at(set->id, p);
-	e = endpoint_at(set->id, p / set->total);
-	if (!e || p % set->total < e->cut)
+	position = p / set->total;
+	e = endpoint_at(set->id, position);
+	if (!e || p - position * set->total < e->cut)
 		return e;
 	return endpoint_at(set->id, e->alias);
 }
