@@ -122,7 +122,7 @@ install-deps: ## install what this host lacks for building
 	$(Q)scripts/deps.sh build
 
 # Each step makes anew: what `deps.sh` installs is looked for when make starts.
-up: install-deps ## this host up in ads mode, with the example and a proof of it
+up: install-deps ## this host up in ads mode, or MODE=workload, with its example and a proof
 	$(Q)$(MAKE) all demo
 	$(Q)scripts/up.sh
 

@@ -10,4 +10,4 @@ node=${KMESH_NODE:-$top/build/kmesh-node}
 	echo "down: $node is not here: run 'make', which builds it" >&2
 	exit 1
 }
-exec "$node" --mode ads down
+exec "$node" down

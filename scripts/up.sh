@@ -1,13 +1,16 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# Bring this host up in ads mode with the example configuration, prove that
+# Bring this host up with the example configuration of a mode, prove that
 # connections follow it, and show the state. Again: changes nothing that need
 # not change.
+#
+# MODE=ads, the default here, or MODE=workload
 set -eu
 
 top=$(cd "$(dirname "$0")/.." && pwd)
-node="${KMESH_NODE:-$top/build/kmesh-node} --mode ads"
+mode=${MODE:-ads}
+node="${KMESH_NODE:-$top/build/kmesh-node} --mode $mode"
 
 step() { printf '\n== %s\n' "$*"; }
 
@@ -17,9 +20,9 @@ step() { printf '\n== %s\n' "$*"; }
 }
 step "kmesh-node up"
 $node up
-step "apply example/ads"
-$node apply -f "$top/example/ads"
+step "apply example/$mode"
+$node apply -f "$top/example/$mode"
 step "connections to the service addresses, from an enrolled network namespace"
-"$top/scripts/demo.sh"
+"$top/scripts/demo.sh" "$mode"
 step "kmesh-node status"
 $node status
