@@ -39,7 +39,7 @@ func (c *command) follow(ctx *cli.Context, cfg *loader.Config, h *loader.Handles
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	names := &eventNames{open: func() (*workload.Store, error) { return openWorkloads(cfg, h) }}
+	names := &eventNames{open: h.OpenWorkload}
 	defer func() { err = errors.Join(err, names.close()) }()
 	p := &eventPrinter{out: c.stdout, errout: c.stderr, form: form, names: names}
 	collectAsUsual()

@@ -13,25 +13,12 @@ import (
 
 // withWorkloads opens workload mode's store on the pinned maps for do.
 func (c *command) withWorkloads(ctx *cli.Context, do func(*workload.Store) error) error {
-	return c.withHandles(ctx, func(cfg *loader.Config, h *loader.Handles) (err error) {
-		s, err := openWorkloads(cfg, h)
+	return c.withHandles(ctx, func(_ *loader.Config, h *loader.Handles) (err error) {
+		s, err := h.OpenWorkload()
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, s.Close()) }()
 		return do(s)
-	})
-}
-
-func openWorkloads(cfg *loader.Config, h *loader.Handles) (*workload.Store, error) {
-	hosts, err := loader.HostAddresses()
-	if err != nil {
-		return nil, err
-	}
-	return workload.Open(h.FD, workload.Options{
-		LockFile:      cfg.StoreLock(),
-		LockTimeout:   cfg.LockTimeout,
-		HostAddresses: hosts,
-		Log:           cfg.Log,
 	})
 }
