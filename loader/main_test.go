@@ -55,6 +55,8 @@ type host struct {
 	cfg Config
 	t_  tree
 	log *strings.Builder
+	// objects is the directory of the BPF objects.
+	objects string
 }
 
 // newHost gives a bpffs path that does not exist yet, a fresh child cgroup and a
@@ -72,12 +74,12 @@ func newHost(t *testing.T) *host {
 	must(t, unix.Mount("test", root, "cgroup2", 0, must1(cgroup2.options())(t)))
 	child := filepath.Join(root, "kmesh-loader-"+filepath.Base(filepath.Dir(dir)))
 	must(t, os.Mkdir(child, 0o755))
-	h := &host{t: t, cfg: Default(), log: &strings.Builder{}}
+	h := &host{t: t, cfg: Default(), log: &strings.Builder{}, objects: objectsDir()}
 	h.cfg.Mode = Ads
 	h.cfg.BpfFsPath = filepath.Join(dir, "bpf")
 	h.cfg.Cgroup2Path = child
 	h.cfg.RunDir = filepath.Join(dir, "run")
-	h.cfg.Objects = os.DirFS(objectsDir())
+	h.cfg.Objects = os.DirFS(h.objects)
 	h.cfg.Log = logrus.New()
 	h.cfg.Log.SetOutput(h.log)
 	h.cfg.Log.SetLevel(logrus.DebugLevel)
@@ -109,7 +111,7 @@ func (h *host) up() error {
 func (h *host) upKilled(step string) {
 	h.t.Helper()
 	cmd := exec.Command("/proc/self/exe", "-test.run=^TestKilledUp$")
-	cmd.Env = append(os.Environ(), "KMESH_NODE_FAULT=kill:"+step, killedEnv+"="+strings.Join(
+	cmd.Env = append(os.Environ(), "KMESH_TEST_BPF="+h.objects, "KMESH_NODE_FAULT=kill:"+step, killedEnv+"="+strings.Join(
 		[]string{h.cfg.BpfFsPath, h.cfg.Cgroup2Path, h.cfg.RunDir, h.cfg.ConnectRet, string(h.cfg.Mode)}, "|"))
 	out, err := cmd.CombinedOutput()
 	var e *exec.ExitError
@@ -130,6 +132,27 @@ func TestKilledUp(t *testing.T) {
 	cfg.Mode, cfg.Objects = Mode(args[4]), os.DirFS(objectsDir())
 	cfg.BpfFsPath, cfg.Cgroup2Path, cfg.RunDir, cfg.ConnectRet = args[0], args[1], args[2], args[3]
 	must(t, NewBpfLoader(&cfg).Start(context.Background()))
+}
+
+// anotherBuild makes the next up one of another build: in ads mode one of another
+// set of programs, in workload mode one whose objects are not the same to a byte.
+func (h *host) anotherBuild() {
+	h.t.Helper()
+	if h.cfg.Mode == Ads {
+		h.cfg.ConnectRet = ConnectRetOff
+		return
+	}
+	h.objects = h.t.TempDir()
+	must(h.t, os.CopyFS(h.objects, h.cfg.Objects))
+	name := filepath.Join(h.objects, "wmaps.bpf.o")
+	must(h.t, os.WriteFile(name, append(must1(os.ReadFile(name))(h.t), 0), 0o600))
+	h.cfg.Objects = os.DirFS(h.objects)
+}
+
+// firstBuild undoes that.
+func (h *host) firstBuild() {
+	h.objects, h.cfg.ConnectRet = objectsDir(), ConnectRetAuto
+	h.cfg.Objects = os.DirFS(h.objects)
 }
 
 func (h *host) status() *Status {

@@ -68,7 +68,7 @@ func (k *node) carryEnrolments() error {
 	if err != nil {
 		return attachError("carry enrolments over", "km_netns", err, "")
 	}
-	k.held = append(k.held, fd)
+	defer closeFd(k.log, fd)
 	cookies, err := netnsKeys(fd)
 	if err != nil {
 		return attachError("carry enrolments over", "km_netns", err, "")

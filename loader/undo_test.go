@@ -41,15 +41,27 @@ func TestUndoGoesBackwardsAndAttemptsEverything(t *testing.T) {
 
 var steps = []string{"mount", "record", "load", "pin", "tail", "settings", "attach", "store", "commit"}
 
+// eachMode runs do as a test for each mode.
+func eachMode(t *testing.T, do func(*testing.T, *host)) {
+	for _, m := range modes {
+		t.Run(string(m), func(t *testing.T) {
+			h := newHost(t)
+			h.setMode(m)
+			do(t, h)
+		})
+	}
+}
+
 func TestAFailedFirstUpLeavesNothing(t *testing.T) {
 	for _, step := range steps {
 		t.Run(step, func(t *testing.T) {
-			h := newHost(t)
-			t.Setenv("KMESH_NODE_FAULT", step)
-			if err := h.up(); !errors.Is(err, errFault) {
-				t.Fatalf("up: %v", err)
-			}
-			h.empty()
+			eachMode(t, func(t *testing.T, h *host) {
+				t.Setenv("KMESH_NODE_FAULT", step)
+				if err := h.up(); !errors.Is(err, errFault) {
+					t.Fatalf("up: %v", err)
+				}
+				h.empty()
+			})
 		})
 	}
 }
@@ -57,27 +69,32 @@ func TestAFailedFirstUpLeavesNothing(t *testing.T) {
 func TestAFailedUpLeavesWhatWasThere(t *testing.T) {
 	for _, step := range steps {
 		t.Run(step, func(t *testing.T) {
-			h := newHost(t)
-			must(t, h.up())
-			before, pins, config := h.record(), h.pins(), h.config()
-			h.cfg.ConnectRet = ConnectRetOff
-			h.cfg.Settings.ManageAll = true
-			t.Setenv("KMESH_NODE_FAULT", step)
-			if err := h.up(); !errors.Is(err, errFault) {
-				t.Fatalf("up: %v", err)
-			}
-			if after := h.record(); !after.same(before) {
-				t.Errorf("record %+v, was %+v", after, before)
-			}
-			if after := h.pins(); after != pins {
-				t.Errorf("pins:\n%s\nwere:\n%s", after, pins)
-			}
-			if after := h.config(); after != config {
-				t.Errorf("settings %+v, were %+v", after, config)
-			}
-			if p := h.status().Problems; len(p) > 0 {
-				t.Error(p)
-			}
+			eachMode(t, func(t *testing.T, h *host) {
+				must(t, h.up())
+				cookie := h.enroll(newPod(t, "10.1.2.3/24"))
+				before, pins, config := h.record(), h.pins(), h.config()
+				h.anotherBuild()
+				h.cfg.Settings.ManageAll = true
+				h.cfg.PolicySlots *= 2
+				h.cfg.Workload.NodeName = "another"
+				t.Setenv("KMESH_NODE_FAULT", step)
+				if err := h.up(); !errors.Is(err, errFault) {
+					t.Fatalf("up: %v", err)
+				}
+				if after := h.record(); !after.same(before) {
+					t.Errorf("record %+v, was %+v", after, before)
+				}
+				if after := h.pins(); after != pins {
+					t.Errorf("pins:\n%s\nwere:\n%s", after, pins)
+				}
+				if after := h.config(); after != config {
+					t.Errorf("settings %+v, were %+v", after, config)
+				}
+				if l := h.enrolled(); len(l) != 1 || l[0] != cookie {
+					t.Errorf("enrolled: %v, want %d", l, cookie)
+				}
+				h.noProblem()
+			})
 		})
 	}
 }
@@ -86,49 +103,49 @@ func TestUpRepairsWhatAKilledOneLeft(t *testing.T) {
 	for _, from := range []string{"nothing", "another build"} {
 		for _, step := range steps {
 			t.Run(from+"/"+step, func(t *testing.T) {
-				h := newHost(t)
-				if from == "another build" {
-					h.cfg.ConnectRet = ConnectRetOff
-					must(t, h.up())
-					h.cfg.ConnectRet = ConnectRetAuto
-				}
-				h.upKilled(step)
-				switch s, err := GetStatus(&h.cfg); {
-				case err == nil && from == "nothing" && len(s.Problems) == 0:
-					t.Error("status finds nothing wrong")
-				case err != nil && (from != "nothing" || exit.Code(err) != exit.NotUp):
-					t.Error(err)
-				}
-				must(t, h.up())
-				if p := h.status().Problems; len(p) > 0 {
-					t.Error(p)
-				}
-				must(t, h.up())
-				if !strings.Contains(h.log.String(), "nothing to change") {
-					t.Error("one up did not repair everything")
-				}
-				for _, d := range pinDirs {
-					for _, e := range must1(os.ReadDir(h.t_.dir(d)))(t) {
-						if _, prepared := baseName(e.Name()); prepared {
-							t.Errorf("%s is left", e.Name())
-						}
-					}
-				}
-				must1(Down(&h.cfg))(t)
-				h.empty()
+				eachMode(t, func(t *testing.T, h *host) { repairs(t, h, from, step) })
 			})
 		}
 	}
 }
 
+func repairs(t *testing.T, h *host, from, step string) {
+	if from == "another build" {
+		h.anotherBuild()
+		must(t, h.up())
+		h.enroll(newPod(t, "10.1.2.3/24"))
+		h.firstBuild()
+	}
+	h.upKilled(step)
+	switch s, err := GetStatus(&h.cfg); {
+	case err == nil && from == "nothing" && len(s.Problems) == 0:
+		t.Error("status finds nothing wrong")
+	case err != nil && (from != "nothing" || exit.Code(err) != exit.NotUp):
+		t.Error(err)
+	}
+	must(t, h.up())
+	h.noProblem()
+	h.upAgainChangesNothing()
+	for _, d := range pinDirs {
+		for _, e := range must1(os.ReadDir(h.t_.dir(d)))(t) {
+			if _, prepared := baseName(e.Name()); prepared {
+				t.Errorf("%s is left", e.Name())
+			}
+		}
+	}
+	must1(Down(&h.cfg))(t)
+	h.empty()
+}
+
 func TestDownRemovesWhatAKilledUpLeft(t *testing.T) {
 	for _, step := range steps {
 		t.Run(step, func(t *testing.T) {
-			h := newHost(t)
-			h.upKilled(step)
-			must1(Down(&h.cfg))(t)
-			h.empty()
-			must1(Down(&h.cfg))(t)
+			eachMode(t, func(t *testing.T, h *host) {
+				h.upKilled(step)
+				must1(Down(&h.cfg))(t)
+				h.empty()
+				must1(Down(&h.cfg))(t)
+			})
 		})
 	}
 }

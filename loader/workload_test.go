@@ -5,7 +5,6 @@ package loader
 import (
 	"errors"
 	"net/netip"
-	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -208,16 +207,6 @@ func TestADeviceThatWentIsForgottenAndItsSuccessorJudged(t *testing.T) {
 	h.noProblem()
 }
 
-// anotherBuild makes the next up one of another build: a comment in an object is one.
-func (h *host) anotherBuild(t *testing.T) {
-	t.Helper()
-	dir := t.TempDir()
-	must(t, os.CopyFS(dir, h.cfg.Objects))
-	name := dir + "/wmaps.bpf.o"
-	must(t, os.WriteFile(name, append(must1(os.ReadFile(name))(t), 0), 0o600))
-	h.cfg.Objects = os.DirFS(dir)
-}
-
 func TestWorkloadUpOfAnotherBuildUpdatesInPlace(t *testing.T) {
 	for _, links := range []bool{true, false} {
 		t.Run(map[bool]string{true: "link on a map", false: "legacy attach"}[links], func(t *testing.T) {
@@ -228,7 +217,7 @@ func TestWorkloadUpOfAnotherBuildUpdatesInPlace(t *testing.T) {
 			must(t, h.up())
 			cookie := h.enroll(newPod(t, "10.1.2.3/24"))
 			before, nics := h.record(), h.nicLinks(cookie)
-			h.anotherBuild(t)
+			h.anotherBuild()
 			must(t, h.up())
 			h.noProblem()
 			after := h.record()
