@@ -51,9 +51,9 @@ func printReport(w io.Writer, r *loader.Report) error {
 	if _, err := fmt.Fprintln(w); err != nil {
 		return err
 	}
-	p := table{head: []string{"PROGRAM", "HOOK", "VERIFIED INSNS"}}
+	p := table{head: []string{"MODE", "PROGRAM", "HOOK", "VERIFIED INSNS"}}
 	for _, s := range r.Programs {
-		p.add(s.Name, s.Hook, told(s.Verified))
+		p.add(s.Mode, s.Name, s.Hook, told(s.Verified))
 	}
 	return p.print(w)
 }

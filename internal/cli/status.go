@@ -11,14 +11,16 @@ import (
 
 	"github.com/kmesh-net/kmesh-node/internal/config"
 	"github.com/kmesh-net/kmesh-node/internal/store"
+	"github.com/kmesh-net/kmesh-node/internal/workload"
 	"github.com/kmesh-net/kmesh-node/loader"
 )
 
 // statusReport is what status prints.
 type statusReport struct {
 	*loader.Status
-	Store store.Stats `json:"store"`
-	Notes []note      `json:"notes"` // what cannot be honoured, by resource
+	Store *store.Stats    `json:"store,omitempty"` // ads mode
+	Usage *workload.Usage `json:"usage,omitempty"` // workload mode
+	Notes []note          `json:"notes"`           // what cannot be honoured, by resource
 }
 
 type note struct {
@@ -39,13 +41,11 @@ func (c *command) status() *cli.Command {
 				return err
 			}
 			r := statusReport{Status: st, Notes: []note{}}
-			err = c.withStore(ctx, "status", func(s *store.Store, _ *loader.Handles) error {
-				if r.Store, err = s.Stats(); err != nil {
-					return storeError("status", err)
-				}
-				r.Notes, err = notes(s)
-				return err
-			})
+			if cfg.Mode == loader.Workload {
+				err = c.withWorkloads(ctx, r.readWorkloads)
+			} else {
+				err = c.withStore(ctx, "status", func(s *store.Store, _ *loader.Handles) error { return r.readStore(s) })
+			}
 			if err != nil {
 				return err
 			}
@@ -53,13 +53,17 @@ func (c *command) status() *cli.Command {
 		})}
 }
 
-// notes lists the notes of all resources.
-func notes(s *store.Store) ([]note, error) {
-	l := []note{}
+// readStore reads how full the store of ads mode is, and the notes of all resources.
+func (r *statusReport) readStore(s *store.Store) error {
+	used, err := s.Stats()
+	if err != nil {
+		return storeError("status", err)
+	}
+	r.Store = &used
 	for _, k := range config.Kinds() {
 		all, err := s.List(k)
 		if err != nil {
-			return nil, storeError("status", err)
+			return storeError("status", err)
 		}
 		for _, m := range all {
 			n, ok := m.(interface{ GetNotes() []string })
@@ -67,35 +71,66 @@ func notes(s *store.Store) ([]note, error) {
 				continue
 			}
 			for _, t := range n.GetNotes() {
-				l = append(l, note{k.String(), config.NameOf(m), t})
+				r.Notes = append(r.Notes, note{k.String(), config.NameOf(m), t})
 			}
 		}
 	}
-	return l, nil
+	return nil
+}
+
+// readWorkloads is readStore for workload mode.
+func (r *statusReport) readWorkloads(s *workload.Store) error {
+	used, err := s.Stats()
+	if err != nil {
+		return err
+	}
+	r.Usage = &used
+	if used.Unfinished {
+		r.Problems = append(r.Problems, "a writer ended before its publication was whole")
+	}
+	services, err := s.Services()
+	if err != nil {
+		return err
+	}
+	workloads, err := s.Workloads()
+	if err != nil {
+		return err
+	}
+	policies, err := s.Policies()
+	if err != nil {
+		return err
+	}
+	add := func(k workload.Kind, name string, notes []string) {
+		for _, t := range notes {
+			r.Notes = append(r.Notes, note{k.String(), name, t})
+		}
+	}
+	for _, v := range services {
+		add(workload.Service, v.Name, v.Notes)
+	}
+	for _, v := range workloads {
+		add(workload.Workload, v.UID, v.Notes)
+	}
+	for _, v := range policies {
+		add(workload.Policy, v.Name, v.Notes)
+	}
+	return nil
 }
 
 func (r *statusReport) text(w io.Writer) error {
-	s := &r.Settings
-	outlier := "off"
-	if s.OutlierDetection {
-		outlier = fmt.Sprintf("after %d failures in a row, for %v up to %v", s.OutlierFailures, s.OutlierBackoff, s.OutlierBackoffMax)
-	}
-	control := "off"
-	if s.ControlAddress {
-		control = "on"
-	}
 	head := &table{}
 	head.add("mode", r.Mode)
 	head.add("release", r.Release)
 	head.add("cgroup", r.Cgroup)
-	head.add("connect result", fmt.Sprintf("%s: %s", r.ConnectRet.Variant, r.ConnectRet.Why))
-	head.add("managed", s.Manage)
+	head.add("managed", r.Settings.Manage)
 	head.add("enrolled", fmt.Sprintf("%d network namespaces", r.Enrolled))
-	head.add("control address", control)
-	head.add("outlier detection", outlier)
+	head.add("control address", onOff(r.Settings.ControlAddress))
+	if r.Workload != nil {
+		addWorkload(head, r.Workload, r.Usage)
+	} else {
+		r.addAds(head)
+	}
 	head.add("map memory", fmt.Sprintf("%d KiB", r.Memory/1024))
-	head.add("rare events", fmt.Sprintf("%d restarts, %d overtaken, %d uncounted, %d with every endpoint ejected",
-		r.Rare.Restarts, r.Rare.Overtaken, r.Rare.Uncounted, r.Rare.AllEjected))
 	for _, p := range r.Problems {
 		head.add("PROBLEM", p+"; run: kmesh-node up")
 	}
@@ -120,7 +155,13 @@ func (r *statusReport) text(w io.Writer) error {
 	for _, m := range r.Maps {
 		maps.add(m.Name, m.ID, m.Type, m.Entries, m.Memory)
 	}
-	tables := []*table{head, progs, links, maps, storeTable(r.Store)}
+	tables := []*table{head, progs, links, maps}
+	if r.Store != nil {
+		tables = append(tables, storeTable(*r.Store))
+	}
+	if r.Usage != nil {
+		tables = append(tables, usageTable(r.Usage))
+	}
 	if len(r.Notes) > 0 {
 		n := &table{head: []string{"NOT HONOURED", "NAME", "NOTE"}}
 		for _, x := range r.Notes {
@@ -139,6 +180,68 @@ func (r *statusReport) text(w io.Writer) error {
 		}
 	}
 	return nil
+}
+
+func onOff(b bool) string {
+	if b {
+		return "on"
+	}
+	return "off"
+}
+
+// addAds adds what only ads mode has.
+func (r *statusReport) addAds(head *table) {
+	s := &r.Settings
+	outlier := "off"
+	if s.OutlierDetection {
+		outlier = fmt.Sprintf("after %d failures in a row, for %v up to %v", s.OutlierFailures, s.OutlierBackoff, s.OutlierBackoffMax)
+	}
+	head.add("connect result", fmt.Sprintf("%s: %s", r.ConnectRet.Variant, r.ConnectRet.Why))
+	head.add("outlier detection", outlier)
+	head.add("rare events", fmt.Sprintf("%d restarts, %d overtaken, %d uncounted, %d with every endpoint ejected",
+		r.Rare.Restarts, r.Rare.Overtaken, r.Rare.Uncounted, r.Rare.AllEjected))
+}
+
+// addWorkload adds what only workload mode has.
+func addWorkload(head *table, w *loader.WorkloadStatus, u *workload.Usage) {
+	traffic := "judged"
+	if w.NodeTraffic == "exempt" {
+		l := make([]string, len(w.Exempt))
+		for i, a := range w.Exempt {
+			l[i] = a.String()
+		}
+		traffic = "exempt from authorization: " + strings.Join(l, " ")
+	}
+	locality := w.Locality
+	switch {
+	case locality == "" && u != nil && u.Locality != "":
+		locality = u.Locality + ", by its workloads"
+	case locality == "":
+		locality = "not known yet"
+	}
+	head.add("node", w.NodeName)
+	head.add("locality", locality)
+	head.add("node's own traffic", traffic)
+	head.add("waypoint port", w.WaypointPort)
+	head.add("xdpauth", w.XDPMode)
+	head.add("verdicts kept", w.FlowEntries)
+	head.add("policy slots", w.PolicySlots)
+	r := &w.Rare
+	head.add("rare events", fmt.Sprintf("%d read again, %d given up, %d without metadata, %d with early data, %d silent at a waypoint, "+
+		"%d packets not parsed, %d events lost, %d of the node let in", r.Reread, r.Unsealed, r.NoWaypoint, r.EarlyData, r.Silent,
+		r.Unparsed, r.LostEvents, r.Exempted))
+}
+
+func usageTable(u *workload.Usage) *table {
+	t := &table{head: []string{"USE", "USED", "LIMIT"}}
+	t.add("services", u.Services, "")
+	t.add("workloads", u.Workloads, "")
+	t.add("policies", u.Policies, "")
+	for _, m := range u.Maps {
+		t.add(m.Map, m.Entries, m.Capacity)
+	}
+	t.add("generation", u.Generation, "")
+	return t
 }
 
 func storeTable(s store.Stats) *table {
