@@ -172,7 +172,8 @@ func TestWorkloadNodeLocalityIsLearntFromALaterEnrolment(t *testing.T) {
 // Workloads of another network are reached through a gateway, which this is not.
 func TestWorkloadOfAnotherNetworkIsNoEndpoint(t *testing.T) {
 	m, c := lane(t)
-	d := served(serviceA(), obj{"network": "one"}, obj{"network": "two"})
+	vip := with(netAddress("10.96.0.1"), "network", "one")
+	d := served(serviceA("addresses", []obj{vip}), obj{"network": "one"}, obj{"network": "two"})
 	d["resources"] = append(d["resources"].([]obj), addressOf(with(wpod("own", clientIP), "network", "one")))
 	m.apply(d)
 	wantSpread(t, c, vipA, took(10))
