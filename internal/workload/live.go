@@ -167,7 +167,7 @@ func (l *live) readFrontends(m *kernelMaps) error {
 			}
 		}
 		t.refs++
-		if c.counter < maxCounters {
+		if c.counter > 0 && c.counter < maxCounters {
 			l.counters[c.counter] = true
 		}
 		return t

@@ -139,6 +139,15 @@ func (l *live) check(t testing.TB) {
 			}
 		}
 	}
+	taken := 0
+	for _, used := range l.counters {
+		if used {
+			taken++
+		}
+	}
+	if taken != len(counters) {
+		t.Errorf("%d counters taken, %d used", taken, len(counters))
+	}
 	if anyPort != l.anyPort {
 		t.Errorf("%d frontends of port 0, counted %d", anyPort, l.anyPort)
 	}

@@ -204,7 +204,7 @@ func (l *live) takeCounter() int {
 }
 
 func (l *live) freeCounter(old, now u32) {
-	if old != now && old < maxCounters {
+	if old != now && old > 0 && old < maxCounters {
 		l.counters[old] = false
 	}
 }
