@@ -29,11 +29,20 @@ func (k *node) Load() error {
 			return err
 		}
 		k.change("programs loaded: " + why)
+	} else if err := k.callMapsReady(); err != nil {
+		return err
 	}
 	if err := k.slotRepair(); err != nil {
 		return loadError("repair enrolment", "km_netns_slot", err, "")
 	}
 	return k.writeSettings()
+}
+
+func (k *node) callMapsReady() error {
+	if k.mapsReady == nil {
+		return nil
+	}
+	return k.mapsReady()
 }
 
 // pin pins fd for good, and has it unpinned when this `up` fails.
@@ -101,6 +110,9 @@ func (k *node) loadFresh() error {
 	// The maps first: with them made, the rest shares nothing, and the verifier
 	// takes one thread for each object.
 	if err := k.loadObjects(k.objs[:1]); err != nil {
+		return err
+	}
+	if err := k.callMapsReady(); err != nil {
 		return err
 	}
 	beside := make(chan error, 1)

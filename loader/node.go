@@ -51,8 +51,10 @@ type node struct {
 	loaded   []kernelObject  // maps of this load
 	drop     []kernelObject  // of these two what goes with k's descriptors
 
-	// beside is done while the verifier works; nil: nothing.
-	beside func() error
+	// Of the mode, nil: nothing. mapsReady is called when the maps are there. beside
+	// works while the verifier does, and changes nothing in k but through what it is
+	// alone with.
+	mapsReady, beside func() error
 
 	podsChanged bool // km_netns is other than when writer read it
 	swapped     bool // links of another load took this one's programs

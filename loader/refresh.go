@@ -36,14 +36,20 @@ func (h *Handles) refresh() error {
 }
 
 // Refresh has the writer of the configuration bring up to date what follows from the
-// node, before anything is attached that reads it.
-func (w *WorkloadBpf) Refresh() (err error) {
+// node, before anything is attached that reads it. Where programs were loaded that
+// was done beside it.
+func (w *WorkloadBpf) Refresh() error {
 	if err := fault("store"); err != nil {
 		return loadError("refresh", w.t.root(), err, "")
 	}
-	if w.found.Build == "" {
-		w.undo.push("remove lock of the store", func() error { return removeFile(w.cfg.StoreLock()) })
+	if w.writer != nil {
+		return nil
 	}
+	return w.bringUpToDate()
+}
+
+// bringUpToDate opens the writer, which stays open until Close, and refreshes.
+func (w *WorkloadBpf) bringUpToDate() (err error) {
 	if w.writer, err = w.OpenWorkload(); err != nil {
 		return fmt.Errorf("refresh: %w", err)
 	}

@@ -15,14 +15,16 @@ func NewWorkloadBpf(cfg *Config) (*WorkloadBpf, error) {
 	if err != nil {
 		return nil, err
 	}
+	w := &WorkloadBpf{k}
+	k.mapsReady, k.beside = w.prepareWriter, w.bringUpToDate
 	k.timed(begin).Info("phase NewWorkloadBpf")
-	return &WorkloadBpf{k}, nil
+	return w, nil
 }
 
-// Load is that of ads mode, and the settings that only workload mode has.
-func (w *WorkloadBpf) Load() error {
-	if err := w.node.Load(); err != nil {
-		return err
+// prepareWriter writes the settings that the writer of the configuration goes by.
+func (w *WorkloadBpf) prepareWriter() error {
+	if w.found.Build == "" {
+		w.undo.push("remove lock of the store", func() error { return removeFile(w.cfg.StoreLock()) })
 	}
 	return w.writeNode()
 }
