@@ -20,6 +20,8 @@ type statusReport struct {
 	*loader.Status
 	Store *store.Stats    `json:"store,omitempty"` // ads mode
 	Usage *workload.Usage `json:"usage,omitempty"` // workload mode
+	// DeniedByNone counts connections denied for want of a policy that allows them.
+	DeniedByNone *uint64 `json:"denied_by_none,omitempty"` // workload mode
 	Notes []note          `json:"notes"`           // what cannot be honoured, by resource
 }
 
@@ -85,6 +87,11 @@ func (r *statusReport) readWorkloads(s *workload.Store) error {
 		return err
 	}
 	r.Usage = &used
+	denied, err := s.DeniedByNone()
+	if err != nil {
+		return err
+	}
+	r.DeniedByNone = &denied
 	if used.Unfinished {
 		r.Problems = append(r.Problems, "a writer ended before its publication was whole")
 	}
