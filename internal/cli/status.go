@@ -22,7 +22,7 @@ type statusReport struct {
 	Usage *workload.Usage `json:"usage,omitempty"` // workload mode
 	// DeniedByNone counts connections denied for want of a policy that allows them.
 	DeniedByNone *uint64 `json:"denied_by_none,omitempty"` // workload mode
-	Notes []note          `json:"notes"`           // what cannot be honoured, by resource
+	Notes        []note  `json:"notes"`                    // what cannot be honoured, by resource
 }
 
 type note struct {
