@@ -5,6 +5,7 @@ package e2e
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -74,7 +75,7 @@ func courtWorkloads(selected ...string) doc {
 func (p probe) try() (err error) {
 	p.from.do(func() {
 		var c *conn
-		if c, err = open(p.to); err != nil {
+		if c, err = dialFor(netip.MustParseAddrPort(p.to), patience); err != nil {
 			return
 		}
 		defer c.close()

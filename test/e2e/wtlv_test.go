@@ -326,3 +326,47 @@ func TestConnectionsThroughAWaypointTalkBothWays(t *testing.T) {
 		}
 	})
 }
+
+// An application that ends its own side waits for the answer all the same, while
+// the end of its side is acknowledged.
+func TestHalfClosedConnectionToAWaypointWaitsForItsAnswer(t *testing.T) {
+	m := newMesh(t)
+	c := m.enrolled(clientIP).client(0)
+	l := m.pod(wp1).listen(at(wp1, plainPort))
+	m.apply(wds(a1("waypoint", byIP(wp1))))
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return // closed: the test is over
+			}
+			go func() {
+				defer conn.Close()
+				if _, err := io.Copy(io.Discard, conn); err != nil {
+					return
+				}
+				time.Sleep(50 * time.Millisecond)
+				answer(conn, "all of it")
+			}()
+		}
+	}()
+	for range 5 {
+		c.do(func() {
+			conn, err := open(at(ip1, 80))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.close()
+			if err := writeAll(conn.fd, pattern(1000)); err != nil {
+				t.Errorf("write: %v", err)
+			}
+			if err := unix.Shutdown(conn.fd, unix.SHUT_WR); err != nil {
+				t.Error(err)
+			}
+			if got, err := conn.read(); got != "all of it" {
+				t.Errorf("read %q, %v", got, err)
+			}
+		})
+	}
+}
