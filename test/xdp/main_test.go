@@ -207,3 +207,15 @@ func denyPort(port int) string {
 func denyFrom(i authz.Identity) string {
 	return `{"scope":"NAMESPACE","action":"DENY","groups":[{"rules":[{"matches":[{"principals":[{"exact":` + quote(i.Principal()) + `}]}]}]}]}`
 }
+
+// time gives a frame to the program again and again: ns per run.
+func (a *auth) time(f frame, repeat int) float64 {
+	a.t.Helper()
+	b := f.bytes()
+	o := libbpfgo.RunOpts{DataIn: b, DataSizeIn: uint32(len(b)), DataOut: make([]byte, 1<<16), DataSizeOut: 1 << 16, Repeat: repeat}
+	must(a.t, a.prog.Run(&o))
+	if o.RetVal != pass {
+		a.t.Fatalf("verdict %d, want pass", o.RetVal)
+	}
+	return float64(o.Duration.Nanoseconds())
+}
