@@ -5,6 +5,7 @@ package loader
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,6 +26,10 @@ type Namespace struct {
 	Paths []string `json:"paths,omitempty"`
 	// Since is when it was enrolled, in ns of the monotonic clock.
 	Since uint64 `json:"since_ns"`
+	// Workload mode: by which addresses it was found among the workloads, and
+	// whether its pod serves as waypoint.
+	Addresses []netip.Addr `json:"addresses,omitempty"`
+	Waypoint  bool         `json:"waypoint,omitempty"`
 }
 
 var errNotEnrolled = errors.New("not enrolled")
@@ -179,7 +184,8 @@ func (h *Handles) Enrolled() ([]Namespace, error) {
 		} else if err != nil {
 			return nil, fmt.Errorf("read km_netns: %w", err)
 		}
-		l = append(l, Namespace{Cookie: c, Paths: where[c], Since: uint64(v.since)})
+		l = append(l, Namespace{Cookie: c, Paths: where[c], Since: uint64(v.since),
+			Addresses: v.addresses(), Waypoint: v.waypoint()})
 	}
 	return l, nil
 }

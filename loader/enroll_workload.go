@@ -161,3 +161,14 @@ func (h *Handles) isWaypoint(ip [4]C.__be32) (bool, error) {
 	}
 	return uint32(peer.flags)&peerWaypoint != 0, nil
 }
+
+// addresses is what describe filled in.
+func (e *kmNetns) addresses() []netip.Addr {
+	var l []netip.Addr
+	for _, ip := range e.ip[:min(e.n, C.KM_NETNS_ADDRS)] {
+		l = append(l, netip.AddrFrom16(*(*[16]byte)(unsafe.Pointer(&ip))).Unmap())
+	}
+	return l
+}
+
+func (e *kmNetns) waypoint() bool { return e.flags&C.KM_NETNS_WAYPOINT != 0 }

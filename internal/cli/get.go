@@ -123,21 +123,34 @@ func (c *command) getEnrolled(ctx *cli.Context, name string) error {
 	if name != "" {
 		return usage("get enrolled takes no name")
 	}
-	return c.withHandles(ctx, func(_ *loader.Config, h *loader.Handles) error {
+	return c.withHandles(ctx, func(cfg *loader.Config, h *loader.Handles) error {
 		l, err := h.Enrolled()
 		if err != nil {
 			return err
 		}
-		return c.print(ctx, nonNil(l), func(w io.Writer) error {
-			t := table{head: []string{"COOKIE", "FOUND AT"}}
-			for _, n := range l {
-				where := strings.Join(n.Paths, " ")
-				if where == "" {
-					where = "-"
-				}
-				t.add(n.Cookie, where)
-			}
-			return t.print(w)
-		})
+		return c.print(ctx, nonNil(l), func(w io.Writer) error { return enrolledTable(cfg.Mode, l).print(w) })
 	})
+}
+
+func enrolledTable(mode loader.Mode, l []loader.Namespace) *table {
+	t := &table{head: []string{"COOKIE", "FOUND AT"}}
+	if mode == loader.Workload {
+		t.head = append(t.head, "ADDRESSES", "WAYPOINT")
+	}
+	for _, n := range l {
+		row := []any{n.Cookie, orDash(strings.Join(n.Paths, " "))}
+		if mode == loader.Workload {
+			words := make([]string, len(n.Addresses))
+			for i, a := range n.Addresses {
+				words[i] = a.String()
+			}
+			yes := "-"
+			if n.Waypoint {
+				yes = "yes"
+			}
+			row = append(row, few(words), yes)
+		}
+		t.add(row...)
+	}
+	return t
 }

@@ -5,6 +5,7 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -108,6 +109,16 @@ func TestWorkloadsAndPoliciesInATable(t *testing.T) {
 	}
 	got = printed(t, policyTable([]workload.PolicyView{{Name: "ns/x", Scope: "global", Action: "deny", Groups: 2, Denied: 7}}))
 	if got[1] != "ns/x global deny 2 7 0" {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestEnrolledInATable(t *testing.T) {
+	l := []loader.Namespace{{Cookie: 7, Paths: []string{"/run/netns/a"}, Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.1")}, Waypoint: true}, {Cookie: 8}}
+	if got := printed(t, enrolledTable(loader.Workload, l)); got[1] != "7 /run/netns/a 10.0.0.1 yes" || got[2] != "8 - - -" {
+		t.Errorf("%q", got)
+	}
+	if got := printed(t, enrolledTable(loader.Ads, l)); got[1] != "7 /run/netns/a" {
 		t.Errorf("%q", got)
 	}
 }
