@@ -3,6 +3,7 @@
 package main
 
 /*
+#include <errno.h>
 #include <bpf/bpf.h>
 #include <linux/bpf.h>
 
@@ -11,8 +12,11 @@ static int run_xdp(int prog, void *packet, __u32 len, int repeat, __u32 *action,
 {
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packet, .data_size_in = len,
 		    .repeat = repeat);
-	int err = bpf_prog_test_run_opts(prog, &opts);
+	int err;
 
+	do // a signal, of which Go's runtime sends some, ends a test run
+		err = bpf_prog_test_run_opts(prog, &opts);
+	while (err == -EINTR);
 	*action = opts.retval;
 	*ns = opts.duration;
 	return err;
