@@ -103,7 +103,7 @@ func TestNoCommandPrintsTheCommands(t *testing.T) {
 	if r.code != exit.Usage || r.out != "" {
 		t.Errorf("exit %d, %q", r.code, r.out)
 	}
-	for _, c := range []string{"up", "run", "down", "status", "check", "apply", "get", "delete", "enroll", "unenroll", "env", "exec", "version"} {
+	for _, c := range []string{"up", "run", "down", "status", "check", "apply", "get", "delete", "enroll", "unenroll", "events", "env", "exec", "version"} {
 		if !strings.Contains(r.errout, "\n   "+c+" ") {
 			t.Errorf("help lacks %s", c)
 		}
