@@ -5,11 +5,13 @@ package workload
 import (
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/encoding/prototext"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kmesh-net/kmesh-node/internal/xds"
@@ -35,7 +37,7 @@ func addresses(list string) [][]byte {
 // pod is a workload with addresses; rest is the text of further fields.
 func pod(uid, addrs, rest string) *wapi.Workload {
 	w := text(new(wapi.Workload), rest)
-	w.Uid, w.Addresses = uid, addresses(addrs)
+	w.Uid, w.Addresses = uid, append(w.Addresses, addresses(addrs)...)
 	if w.Namespace == "" {
 		w.Namespace = "ns"
 	}
@@ -184,4 +186,22 @@ func keyAt[K comparable](t *table[K], i uint32) K {
 		return zero
 	}
 	return t.slots[i].key
+}
+
+// envelope is a DiscoveryResponse of one resource.
+func envelope(url string, value []byte) []byte {
+	a := protowire.AppendTag(nil, 1, protowire.BytesType)
+	a = protowire.AppendString(a, url)
+	a = protowire.AppendTag(a, 2, protowire.BytesType)
+	a = protowire.AppendBytes(a, value)
+	return protowire.AppendBytes(protowire.AppendTag(nil, 2, protowire.BytesType), a)
+}
+
+func read(t testing.TB, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }

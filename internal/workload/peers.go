@@ -178,6 +178,11 @@ func (t *table[K]) give(i uint32) {
 	}
 }
 
+// holds says whether an index was given up.
+func (t *table[K]) holds() bool {
+	return slices.ContainsFunc(t.slots, func(s slot[K]) bool { return s.held })
+}
+
 // settle is called when no program run can still see what was there before: unused
 // indexes may be given out.
 func (t *table[K]) settle() {

@@ -38,6 +38,7 @@ type plan struct {
 	waypoints bool // which peers are waypoints changed
 
 	image      *authz.Image
+	replaced   bool     // another image was in use before
 	denied     []uint32 // to be made
 	deniedGone []uint32
 }

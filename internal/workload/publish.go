@@ -118,6 +118,8 @@ func (s *Store) writeImage(p *plan) {
 	if p.image == nil {
 		return
 	}
+	old := as[imageC](s.maps.image(true))
+	p.replaced = old.abi != 0
 	half := s.maps.image(false)
 	clear(half[copy(half, p.image.Bytes()):])
 	s.step("flip")
@@ -159,12 +161,13 @@ func (s *Store) writeFrontends(l *live, p *plan) error {
 }
 
 // retire removes what nothing refers to any more, once no program run can be
-// using it. The image that is not in use is nobody's from then on as well.
+// using it. The image that is not in use, and indexes that no peer has, are nobody's
+// from then on as well.
 func (s *Store) retire(p *plan) error {
 	if err := s.sweep(&p.garbage); err != nil {
 		return err
 	}
-	if len(p.retired)+len(p.deniedGone) == 0 && !p.judges() {
+	if len(p.retired)+len(p.deniedGone) == 0 && !p.replaced && !s.live.identities.holds() && !s.live.policySets.holds() {
 		return nil
 	}
 	if err := bpfmap.Grace(); err != nil {
