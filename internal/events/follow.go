@@ -37,18 +37,17 @@ type Handler struct {
 	Tick func() error
 }
 
-// Follow reads events until ctx ends, which is no error. What was in the ring before
-// is dropped: it is from another reader's time.
+// Follow reads events until ctx ends, which is no error: what was reported until then
+// is read, too. What was in the ring before is dropped: it is from another reader's
+// time.
 func Follow(ctx context.Context, m Maps, h Handler) (err error) {
 	r, err := openRing(m.Event)
 	if err != nil {
 		return err
 	}
 	defer r.close()
-	for n := 1; n > 0; {
-		if n, err = r.read(func(Event) error { return nil }); err != nil {
-			return err
-		}
+	if err := r.drain(func(Event) error { return nil }); err != nil {
+		return err
 	}
 	lost, err := lostEvents(m.Stats)
 	if err != nil {
@@ -58,7 +57,7 @@ func Follow(ctx context.Context, m Maps, h Handler) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, l.end()) }()
+	defer func() { err = errors.Join(err, l.close()) }()
 
 	for ctx.Err() == nil {
 		renewed, err := l.renew()
@@ -91,7 +90,8 @@ func Follow(ctx context.Context, m Maps, h Handler) (err error) {
 			return err
 		}
 	}
-	return nil
+	l.end()
+	return r.drain(h.Event)
 }
 
 // lostEvents is km_wstats.lost_events over all CPUs.

@@ -222,6 +222,25 @@ func TestARingOfMoreThanABatchIsReadWhole(t *testing.T) {
 	}
 }
 
+func TestTheLastEventsAreReadToo(t *testing.T) {
+	w := newWorld(t)
+	ctx, stop := context.WithCancel(context.Background())
+	n := 0
+	err := Follow(ctx, w.maps(), Handler{
+		Event: func(Event) error {
+			if n++; n == 1 {
+				w.report(wire(2))
+				stop()
+			}
+			return nil
+		},
+		Tick: func() error { w.report(wire(1)); return nil },
+	})
+	if n != 2 || err != nil {
+		t.Errorf("%d events, %v", n, err)
+	}
+}
+
 func TestAnErrorEndsFollow(t *testing.T) {
 	w := newWorld(t)
 	bad := errors.New("bad")
@@ -244,7 +263,7 @@ func TestAnotherReadersLeaseStays(t *testing.T) {
 		t.Error("renewed at once: ", err)
 	}
 	*l.until++
-	if err := l.end(); err != nil || w.until() == 0 {
+	if err := l.close(); err != nil || w.until() == 0 {
 		t.Errorf("%v, lease %d", err, w.until())
 	}
 }

@@ -55,8 +55,11 @@ func (l *lease) renew() (bool, error) {
 }
 
 // end gives the lease up, unless another reader holds it by now.
-func (l *lease) end() error {
-	atomic.CompareAndSwapUint64(l.until, l.last, 0)
+func (l *lease) end() { atomic.CompareAndSwapUint64(l.until, l.last, 0) }
+
+// close ends the lease and frees what it holds.
+func (l *lease) close() error {
+	l.end()
 	if err := unix.Munmap(l.mem); err != nil {
 		return fmt.Errorf("unmap km_reader: %w", err)
 	}

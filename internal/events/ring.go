@@ -96,3 +96,14 @@ func (r *ring) read(do func(Event) error) (int, error) {
 	}
 	return int(r.batch.n), nil
 }
+
+// drain reads until nothing is there.
+func (r *ring) drain(do func(Event) error) error {
+	for n := 1; n > 0; {
+		var err error
+		if n, err = r.read(do); err != nil {
+			return err
+		}
+	}
+	return nil
+}
