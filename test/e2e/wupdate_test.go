@@ -53,9 +53,13 @@ func TestWorkloadNoConnectMissesWhileTheSameContentComes(t *testing.T) {
 
 // Whoever sees parts of two sets reaches an address at the other's port.
 func TestWorkloadNoConnectSeesPartsOfTwoSets(t *testing.T) {
-	for to, ips := range map[string][]string{vipA: {ip1, ip2, ip3, ip4}, vipA6: {ip1v6, ip1v6, ip2v6, ip2v6}} {
+	six := []string{ip1v6, ip2v6, "fd00:2::3", "fd00:2::4"}
+	for to, ips := range map[string][]string{vipA: {ip1, ip2, ip3, ip4}, vipA6: six} {
 		t.Run(to, func(t *testing.T) {
 			m, w, c := highway(t)
+			if to == vipA6 {
+				m.pod().serveFast(at(six[2], 9090), at(six[3], 9090))
+			}
 			one, other := m.batch(aOf(8080, ips[0], ips[1])), m.batch(aOf(9090, ips[2], ips[3]))
 			wantOnly(t, m.underTraffic(w, c, to, one, other),
 				at(ips[0], 8080), at(ips[1], 8080), at(ips[2], 9090), at(ips[3], 9090))
@@ -143,7 +147,8 @@ func TestWorkloadTwoWritersAtOnceLoseNothing(t *testing.T) {
 		t.Error("the writer published nothing")
 	}
 	wantOnly(t, got, at(ip1, 8080), at(ip2, 8080))
-	reaches(t, c, map[string]string{vipA: at(ip1, 8080), vipB: at(ip4, 8080)})
+	wantSpread(t, c, vipA, counts{at(ip1, 8080): 4})
+	wantSpread(t, c, vipB, counts{at(ip4, 8080): 4})
 	m.wantNames("services", "name", keyOf("a"), keyOf("b"))
 }
 
