@@ -65,9 +65,15 @@ func nounOf(mode loader.Mode, word string, kinds func(noun) string) (noun, error
 	return noun{}, usage("%q is no kind: %s", word, kindsOf(mode, kinds))
 }
 
+// describe is the part of a command's help that says what KIND is.
+func describe(kinds func(noun) string) string {
+	return "KIND is one of\n" + " - " + kindsOf(loader.Ads, kinds) + " (ads mode)\n" +
+		" - " + kindsOf(loader.Workload, kinds) + " (workload mode)"
+}
+
 func (c *command) get() *cli.Command {
 	return &cli.Command{Name: "get", Usage: "read back from the kernel's maps", ArgsUsage: "KIND [NAME]",
-		Description: "KIND is, in ads mode, " + kindsOf(loader.Ads, toGet) + ";\nin workload mode, " + kindsOf(loader.Workload, toGet) + ".",
+		Description: describe(toGet),
 		Action: func(ctx *cli.Context) error {
 			cfg, err := c.config(ctx)
 			if err != nil {
@@ -90,7 +96,7 @@ func (c *command) get() *cli.Command {
 
 func (c *command) delete() *cli.Command {
 	return &cli.Command{Name: "delete", Usage: "remove from the maps", ArgsUsage: "KIND NAME",
-		Description: "KIND is, in ads mode, " + kindsOf(loader.Ads, toDelete) + ";\nin workload mode, " + kindsOf(loader.Workload, toDelete) + ".",
+		Description: describe(toDelete),
 		Action: func(ctx *cli.Context) error {
 			cfg, err := c.config(ctx)
 			if err != nil {
