@@ -17,9 +17,9 @@
 #define AF_INET 2
 #define NSEC_PER_USEC 1000ull
 
-static __always_inline void watch(struct bpf_sock_ops *ctx)
+static __always_inline void watch(struct bpf_sock_ops *ctx, int flags)
 {
-	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
+	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | flags);
 }
 
 /* Where this connection was going, if it goes to a waypoint. The port is compared
@@ -63,7 +63,7 @@ static __always_inline void addresses(struct bpf_sock_ops *ctx, struct kw_event 
 static __always_inline void opening(struct bpf_sock_ops *ctx)
 {
 	if (wanted_until() && track_find(bpf_get_socket_cookie(ctx)))
-		watch(ctx);
+		watch(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
 static __always_inline void bring_in(struct bpf_sock_ops *ctx)
@@ -72,7 +72,7 @@ static __always_inline void bring_in(struct bpf_sock_ops *ctx)
 	struct kw_stats *st;
 	long err;
 
-	watch(ctx);
+	watch(ctx, BPF_SOCK_OPS_STATE_CB_FLAG | BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
 	err = bpf_sock_hash_update(ctx, &km_sock, &cookie, BPF_ANY);
 	/* Busy: was disconnected and connects again, and has its program from then. */
 	if (!err || err == -E_BUSY)
@@ -80,6 +80,23 @@ static __always_inline void bring_in(struct bpf_sock_ops *ctx)
 	st = wstats();
 	if (st)
 		st->no_waypoint++;
+}
+
+/* As soon as the metadata is in front, within the first write, the socket is the kernel's
+ * own again: while it is in km_sock, a read that waits may be told EAGAIN, and all it does
+ * is slower. What is asked for here, room for header options (5.10), is asked for in each
+ * write, when sendmsg has seen it; km_sock itself says nothing. */
+static __always_inline void take_out(struct bpf_sock_ops *ctx)
+{
+	const struct kw_msg *m = to_waypoint(ctx);
+	__u64 cookie;
+
+	if (m && !m->done)
+		return;
+	cookie = bpf_get_socket_cookie(ctx);
+	bpf_map_delete_elem(&km_sock, &cookie);
+	bpf_sock_ops_cb_flags_set(ctx,
+				  ctx->bpf_sock_ops_cb_flags & ~BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
 }
 
 /* A connection to a waypoint that ends without metadata: nothing was written, or it
@@ -173,6 +190,9 @@ int sock_ops(struct bpf_sock_ops *ctx)
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
 		opening(ctx);
+		return 1;
+	case BPF_SOCK_OPS_HDR_OPT_LEN_CB:
+		take_out(ctx);
 		return 1;
 	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
 		m = to_waypoint(ctx);
