@@ -131,7 +131,11 @@ static __always_inline int reset_sender(struct xdp_md *ctx, const struct rules *
 		out.ack = bpf_htonl(bpf_ntohl(p->seq) + taken);
 	}
 	out.partial = !r->native && is_partial(p);
-	return reset_packet(ctx, p, &out) ? XDP_TX : XDP_DROP;
+	if (!reset_packet(ctx, p, &out))
+		return XDP_DROP;
+	/* In veth's driver a packet of XDP_TX waits for the peer's next one, unless the
+	 * peer has a program too; one that is redirected does not. */
+	return r->native ? bpf_redirect(ctx->ingress_ifindex, 0) : XDP_TX;
 }
 
 /* Data for a connection that is denied. Only the byte that the socket waits for ends it:

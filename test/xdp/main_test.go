@@ -26,9 +26,10 @@ const object = "../../build/bpf/xdpauth.bpf.o"
 
 // Verdicts of XDP.
 const (
-	drop = 1
-	pass = 2
-	back = 3
+	drop     = 1
+	pass     = 2
+	back     = 3
+	redirect = 4
 )
 
 // TestMain keeps what libbpf says to itself; the errors say what matters.

@@ -29,13 +29,14 @@ func TestReset(t *testing.T) {
 					t.Run(fmt.Sprintf("%s/%s/partial=%v/native=%v", base.src, name, partial, native), func(t *testing.T) {
 						f := with(base, change)
 						f.partial = partial
+						wantVerdict := uint32(back)
 						a.state.native = 0
 						if native {
-							a.state.native = 1
+							a.state.native, wantVerdict = 1, redirect
 						}
 						got, out := a.run(f.bytes())
-						if got != back {
-							t.Fatalf("verdict %d, want sent back", got)
+						if got != wantVerdict {
+							t.Fatalf("verdict %d, want %d", got, wantVerdict)
 						}
 						want := frame{src: f.dst, dst: f.src, sport: f.dport, dport: f.sport, flags: rst | ack,
 							ack: f.seq + 1 + uint32(len(f.data)), tags: f.tags, partial: partial && !native}
