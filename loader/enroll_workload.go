@@ -33,7 +33,10 @@ func (h *Handles) enrollPod(cookie uint64, path string) (err error) {
 	if err := h.judge(p, &u); err != nil {
 		return err
 	}
-	if len(p.nics) == 0 {
+	switch {
+	case p.host:
+		h.cfg.Log.Warnf("%s is the host's own: its connections are managed, what comes in to the host is not judged", path)
+	case len(p.nics) == 0:
 		h.cfg.Log.Warnf("%s has no Ethernet device: what comes in is not judged; enroll it again when it has one", path)
 	}
 	return h.enter(cookie, path, func(e *kmNetns) error { return h.describe(e, p) })

@@ -18,6 +18,7 @@ import (
 type pod struct {
 	cookie uint64
 	path   string
+	host   bool // the host's own: its devices are not a pod's, and nics is empty
 	nics   []nic
 	addrs  []netip.Addr // of its devices but loopback, those of the link alone last
 }
@@ -31,9 +32,19 @@ type nic struct {
 // lookInto lists the devices and addresses of the namespace at path.
 func lookInto(cookie uint64, path string) (pod, error) {
 	p := pod{cookie: cookie, path: path}
-	err := insideOf(path, func() (err error) {
-		if p.nics, err = ethernetDevices(); err != nil {
-			return fmt.Errorf("list devices: %w", err)
+	first, err := procNet("/proc/1")
+	if err != nil {
+		return p, fmt.Errorf("look into %s: %w", path, err)
+	}
+	err = insideOf(path, func() error {
+		own, err := procNet("/proc/thread-self")
+		if err != nil {
+			return err
+		}
+		if p.host = own == first; !p.host {
+			if p.nics, err = ethernetDevices(); err != nil {
+				return fmt.Errorf("list devices: %w", err)
+			}
 		}
 		if p.addrs, err = deviceAddresses(); err != nil {
 			return fmt.Errorf("list addresses: %w", err)

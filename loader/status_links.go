@@ -122,7 +122,7 @@ func (s *Status) readNICs(t tree, _ *record, _ program, prog uint32) error {
 			s.problem("device %s of %s is enrolled and not judged", devices[name], path)
 		}
 		if len(where[c]) == 0 && alive == 0 {
-			s.problem("enrolled %s is gone", path)
+			s.problem("enrolled %s is gone, or not in sight from here", path)
 		}
 		delete(links, c)
 	}

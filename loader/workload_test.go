@@ -177,7 +177,7 @@ func TestUpForgetsAPodThatIsGone(t *testing.T) {
 	stays := h.enroll(newPod(t, "10.1.2.4/24"))
 	must(t, unix.Unmount(path, unix.MNT_DETACH))
 	t.Cleanup(func() { must(t, unix.Mount("/proc/self/ns/net", path, "", unix.MS_BIND, "")) }) // for newNetns
-	waitFor(t, "the namespace to go", func() bool { return strings.Contains(strings.Join(h.status().Problems, ""), "gone") })
+	waitFor(t, "the namespace to go", func() bool { return strings.Contains(strings.Join(h.status().Problems, ""), "is gone") })
 	must(t, h.up())
 	if l := h.nicLinks(cookie); len(l) != 0 {
 		t.Errorf("links %q of the pod that is gone", l)
