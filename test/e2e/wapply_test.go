@@ -184,6 +184,15 @@ func TestCaptureAmbientReal(t *testing.T) {
 			m.wantNames("services", "name", "default/kubernetes.default.svc.cluster.local", "ns/echo-a.ns.svc.cluster.local",
 				"ns/echo-b.ns.svc.cluster.local", "ns/waypoint.ns.svc.cluster.local")
 			m.wantNames("workloads", "uid", pods("echo-a-1", "echo-a-2", "echo-a-3", "echo-b-1", "echo-b-2", "echo-b-3", "waypoint-1")...)
+			m.wantView("services", "ns/echo-a.ns.svc.cluster.local", `"addresses":["10.96.1.1"]`, `"healthy":3`, `"total":3`, `"waypoint":""`,
+				`"address":"10.244.1.11:8080"`, `"address":"10.244.1.12:8080"`, `"address":"10.244.2.13:8080"`)
+			m.wantView("services", "ns/echo-b.ns.svc.cluster.local", `"waypoint":"ns/waypoint.ns.svc.cluster.local:15019"`,
+				`"via":[{"address":"10.244.1.50:15019","share":1,"workload":"Kubernetes//Pod/ns/waypoint-1"}]`)
+			m.wantView("services", "default/kubernetes.default.svc.cluster.local", `"service_port":443,"target_port":16443`, `"total":0`)
+			m.wantView("workloads", "Kubernetes//Pod/ns/echo-b-3", `"addresses":["10.244.2.23"]`, `"identity":"cluster.local/ns/ns/sa/echo-b"`,
+				`"node":"node2"`, `"locality":"region1/zone2/sub2"`, `"policies":["istio-system/istio_converted_static_strict","ns/deny-cidr"]`, `"status":"healthy"`)
+			m.wantView("workloads", "Kubernetes//Pod/ns/echo-a-1", `"policies":["ns/allow-a","ns/deny-cidr"]`)
+			m.wantView("policies", "ns/deny-cidr", `"scope":"namespace"`, `"action":"deny"`, `"groups":1`)
 			m.wantNames("policies", "name", "istio-system/istio_converted_static_strict", "ns/allow-a", "ns/deny-cidr")
 			// deny-cidr wants all four of its rules to hold: the last never do here;
 			// STRICT is for echo-b: a stranger has no identity, whoever calls.
@@ -202,6 +211,22 @@ func pods(names ...string) []string {
 		names[i] = "Kubernetes//Pod/ns/" + n
 	}
 	return names
+}
+
+// wantView asks for these parts of the one resource that `get KIND NAME` shows.
+func (m *mesh) wantView(kind, name string, parts ...string) {
+	m.t.Helper()
+	var list []any
+	m.query(&list, "get", kind, name)
+	data, err := json.Marshal(list) // without spaces, members sorted
+	if err != nil || len(list) != 1 {
+		m.t.Fatalf("get %s %s shows %v, %v", kind, name, list, err)
+	}
+	for _, part := range parts {
+		if !contains(string(data), part) {
+			m.t.Errorf("get %s %s shows %s, without %s", kind, name, data, part)
+		}
+	}
 }
 
 // wantNames asks what `get KIND` shows, by name.
