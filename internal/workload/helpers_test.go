@@ -93,6 +93,9 @@ func delta(messages []proto.Message, removed ...string) []xds.Document {
 
 func list(m ...proto.Message) []proto.Message { return m }
 
+// noImage is a half of km_policy that was never written.
+var noImage = make([]byte, 1<<24)
+
 // without is a live without maps: what would be written is forgotten.
 func without(n nodeSettings) *live {
 	l := newLive()
@@ -117,7 +120,7 @@ func (l *live) apply(t testing.TB, docs []xds.Document) *Result {
 		l.change(c)
 	}
 	b.tell(l, changes)
-	if _, err := l.plan(changes, 1<<24); err != nil {
+	if _, err := l.plan(changes, noImage); err != nil {
 		t.Fatal(err)
 	}
 	l.generation++

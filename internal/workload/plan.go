@@ -3,6 +3,7 @@
 package workload
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -51,9 +52,9 @@ func (p *plan) empty() bool {
 		!p.judges() && p.garbage.empty()
 }
 
-// plan compares what the model wants with what the maps hold, and changes live to what
-// they will hold.
-func (l *live) plan(changes []change, half int) (*plan, error) {
+// plan compares what the model wants with what the maps hold, used being the image in
+// use, and changes live to what they will hold.
+func (l *live) plan(changes []change, used []byte) (*plan, error) {
 	p := &plan{}
 	l.planChunks(p, changes)
 	keys := l.model.dirty.keys
@@ -66,7 +67,7 @@ func (l *live) plan(changes []change, half int) (*plan, error) {
 	maps.Copy(peers, l.unchecked.peers)
 	l.planPeers(p, slices.SortedFunc(maps.Keys(peers), netip.Addr.Compare))
 	l.planDenied(p)
-	if err := l.planImage(p, half); err != nil {
+	if err := l.planImage(p, used); err != nil {
 		return nil, err
 	}
 	l.unchecked = dirty{}
@@ -289,7 +290,7 @@ func (l *live) planDenied(p *plan) {
 	l.denied = want
 }
 
-func (l *live) planImage(p *plan, half int) error {
+func (l *live) planImage(p *plan, used []byte) error {
 	if !l.image && !l.model.dirty.policies && !l.identities.fresh && !l.policySets.fresh {
 		return nil
 	}
@@ -309,7 +310,9 @@ func (l *live) planImage(p *plan, half int) error {
 		}
 		return fmt.Errorf("compile policies: %w", err)
 	}
-	if n := len(image.Bytes()); n > half {
+	b := image.Bytes()
+	half := len(used)
+	if n := len(b); n > half {
 		slots := half / slotBytes
 		need := slots
 		for need*slotBytes < n {
@@ -318,6 +321,9 @@ func (l *live) planImage(p *plan, half int) error {
 		return &exit.Error{Code: exit.Rejected, Step: "compile policies", Object: "km_policy",
 			Err:    fmt.Errorf("%d slots are more than the limit of %d", n/slotBytes, slots),
 			Remedy: fmt.Sprintf("up --policy-slots %d makes room", need)}
+	}
+	if !l.image && bytes.Equal(b, used[:len(b)]) {
+		return nil // no policy tells what is new from the rest
 	}
 	p.image = image
 	l.image = false

@@ -103,12 +103,8 @@ type Usage struct {
 // Stats reads how full the maps are. km_policy counts slots of the image in use.
 func (s *Store) Stats() (Usage, error) {
 	var u Usage
-	err := s.locked(func() error {
+	err := s.fresh(func(l *live) error {
 		u.Unfinished = s.maps.writing() != 0
-		if err := s.load(); err != nil {
-			return err
-		}
-		l := s.live
 		u.Generation = l.generation
 		u.Services, u.Workloads, u.Policies = len(l.model.res[Service]), len(l.model.res[Workload]), len(l.model.res[Policy])
 		here := l.model.here

@@ -17,7 +17,7 @@ import (
 // writes in this order: a writer that is killed on the way leaves writing set, and the
 // next one makes all of it anew from the messages that are committed.
 func (s *Store) publish(l *live, changes []change) error {
-	p, err := l.plan(changes, s.maps.half)
+	p, err := l.plan(changes, s.maps.image(true))
 	if err == nil && p.empty() && !l.repair && l.garbage.empty() {
 		return nil
 	}
@@ -40,7 +40,7 @@ func (s *Store) takeBack() error {
 	if err := s.load(); err != nil {
 		return err
 	}
-	p, err := s.live.plan(nil, s.maps.half)
+	p, err := s.live.plan(nil, s.maps.image(true))
 	if err == nil {
 		err = s.write(s.live, p)
 	}

@@ -99,7 +99,16 @@ func nameOf(m proto.Message) (Kind, string) {
 
 // newResource makes a resource of a valid message.
 func newResource(m proto.Message) (*resource, error) {
-	r := &resource{}
+	wire, err := (proto.MarshalOptions{Deterministic: true}).Marshal(m)
+	if err != nil {
+		k, name := nameOf(m)
+		return nil, fmt.Errorf("encode %s %s: %w", k, clip(name), err)
+	}
+	return resourceOf(m, wire), nil
+}
+
+func resourceOf(m proto.Message, wire []byte) *resource {
+	r := &resource{wire: wire}
 	r.kind, r.name = nameOf(m)
 	switch m := m.(type) {
 	case *wapi.Workload:
@@ -111,14 +120,8 @@ func newResource(m proto.Message) (*resource, error) {
 		r.s = m
 	case *security.Authorization:
 		r.p = m
-	default:
-		return nil, fmt.Errorf("make resource: %T is none", m)
 	}
-	var err error
-	if r.wire, err = (proto.MarshalOptions{Deterministic: true}).Marshal(m); err != nil {
-		return nil, fmt.Errorf("encode %s: %w", r, err)
-	}
-	return r, nil
+	return r
 }
 
 // decodeResource reads a message that newResource encoded.
@@ -137,7 +140,7 @@ func decodeResource(k Kind, wire []byte) (*resource, error) {
 	if err := proto.Unmarshal(wire, m); err != nil {
 		return nil, fmt.Errorf("decode %s: %w", k, err)
 	}
-	return newResource(m)
+	return resourceOf(m, wire), nil
 }
 
 // addressOf returns an address of 4 or 16 bytes, IPv4 also where it came mapped.

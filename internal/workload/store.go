@@ -33,7 +33,8 @@ type Store struct {
 
 	// What follows is what the maps held at generation; nil: not read, or not
 	// known any more.
-	live *live
+	live   *live
+	opened bool // and nothing was done since
 
 	// at is called before each step of a publication; tests end the writer there.
 	at func(step string)
@@ -47,9 +48,10 @@ func Open(fd func(name string) int, o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{opts: o, maps: m}
-	if err := s.locked(func() error { return s.load() }); err != nil {
+	if err := s.locked(s.load); err != nil {
 		return nil, errors.Join(err, m.close())
 	}
+	s.opened = true
 	return s, nil
 }
 
@@ -76,6 +78,7 @@ func (s *Store) locked(do func() error) (err error) {
 // current calls do when what was read is what the maps hold.
 func (s *Store) current(do func(*live) error) error {
 	return s.locked(func() error {
+		s.opened = false
 		if s.live == nil || s.live.generation != s.maps.generation() || s.maps.writing() != 0 {
 			if err := s.load(); err != nil {
 				return err

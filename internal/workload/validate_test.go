@@ -161,7 +161,7 @@ func FuzzApply(f *testing.F) {
 				l.change(c)
 			}
 			b.tell(l, changes)
-			if _, err := l.plan(changes, 1<<26); err != nil {
+			if _, err := l.plan(changes, noImage); err != nil {
 				if exit.Code(err) != exit.Rejected {
 					t.Fatal(err)
 				}

@@ -93,12 +93,15 @@ func (s *Store) Workloads() ([]WorkloadView, error) {
 	return list, err
 }
 
-// fresh calls do with what the maps hold now, read anew.
+// fresh calls do with what the maps hold now: read anew, unless Open has just done so.
 func (s *Store) fresh(do func(*live) error) error {
 	return s.locked(func() error {
-		if err := s.load(); err != nil {
-			return err
+		if !s.opened || s.live.generation != s.maps.generation() {
+			if err := s.load(); err != nil {
+				return err
+			}
 		}
+		s.opened = false
 		return do(s.live)
 	})
 }
