@@ -171,7 +171,7 @@ func TestDirection(t *testing.T) {
 		n.apply(policies(t, denyAll))
 		for name, s := range own {
 			talk(t, s[0], s[1])
-			n.forget(64)
+			n.forget(flowEntries)
 			talk(t, s[0], s[1])
 			n.rejudge()
 			talk(t, s[0], s[1])

@@ -30,6 +30,7 @@ const (
 	peerNode   = C.KW_PEER_NODE
 	flowBytes  = C.sizeof_struct_kw_flow
 	typeDenied = C.KW_E_DENIED
+	eventBytes = C.KW_EVENT_BYTES
 )
 
 func ipKey(a netip.Addr) []byte {

@@ -76,9 +76,13 @@ type node struct {
 
 const xdpGeneric, xdpNative = 2, 4 // XDP_FLAGS_SKB_MODE, XDP_FLAGS_DRV_MODE
 
-func newNode(t testing.TB, native bool) *node {
+const flowEntries = 64
+
+func newNode(t testing.TB, native bool) *node { return newNodeOf(t, native, flowEntries) }
+
+func newNodeOf(t testing.TB, native bool, flows int) *node {
 	t.Helper()
-	n := &node{auth: load(t, 64), client: newNetns(t), pod: newNetns(t), native: native, link: -1}
+	n := &node{auth: load(t, flows), client: newNetns(t), pod: newNetns(t), native: native, link: -1}
 	if native {
 		n.state.native = 1
 	}
