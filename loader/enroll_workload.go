@@ -63,7 +63,10 @@ func (h *Handles) judge(p pod, u *undo) error {
 		if alive {
 			continue
 		}
-		link, err := attachNIC(p.path, d, prog, rec.XDPMode)
+		if err := sendsBack(p, d, rec.XDPMode); err != nil {
+			return attachError("enroll", nicProgram, err, nicRemedy(err))
+		}
+		link, err := attachNIC(p, d, prog, rec.XDPMode)
 		if err != nil {
 			return attachError("enroll", nicProgram, err, nicRemedy(err))
 		}

@@ -3,6 +3,7 @@
 package loader
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -27,6 +28,7 @@ type pod struct {
 type nic struct {
 	index int
 	name  string
+	peer  int // index of the other end of a veth, in that one's namespace
 }
 
 // lookInto lists the devices and addresses of the namespace at path.
@@ -96,8 +98,11 @@ func ethernetDevices() ([]nic, error) {
 			return nil, err
 		}
 		for _, a := range attrs {
-			if a.Attr.Type == unix.IFLA_IFNAME {
+			switch a.Attr.Type {
+			case unix.IFLA_IFNAME:
 				d.name = unix.ByteSliceToString(a.Value)
+			case unix.IFLA_LINK:
+				d.peer = int(binary.NativeEndian.Uint32(a.Value))
 			}
 		}
 		l = append(l, d)
@@ -145,21 +150,24 @@ func xdpFlags(mode string) uint32 {
 }
 
 // attachNIC attaches prog to the device, inside of its namespace.
-func attachNIC(path string, d nic, prog int, mode string) (link int, err error) {
+func attachNIC(p pod, d nic, prog int, mode string) (link int, err error) {
 	link = -1
-	err = insideOf(path, func() (err error) {
+	err = insideOf(p.path, func() (err error) {
 		link, err = linkCreateXDP(prog, d.index, xdpFlags(mode))
 		return err
 	})
 	if err != nil {
-		return -1, fmt.Errorf("device %s of %s: %w", d.name, path, err)
+		return -1, fmt.Errorf("device %s of %s: %w", d.name, p.path, err)
 	}
 	return link, nil
 }
 
 // nicRemedy says what to do about a device that takes no program.
 func nicRemedy(err error) string {
+	var peer *peerError
 	switch {
+	case errors.As(err, &peer):
+		return "run: ethtool -K " + peer.device + " gro on, or use up --xdp-mode generic"
 	case errors.Is(err, unix.EEXIST), errors.Is(err, unix.EBUSY):
 		return "another's XDP program is on the device (see: ip link show); take it off"
 	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ERANGE):

@@ -162,10 +162,13 @@ func (k *node) attachPod(cookie uint64, path string) error {
 		if k.nics[name] {
 			continue
 		}
+		if err := sendsBack(p, d, k.next.XDPMode); err != nil {
+			return attachError("attach", nicProgram, err, nicRemedy(err))
+		}
 		if err := k.takeOff(name, p, d); err != nil {
 			return err
 		}
-		link, err := attachNIC(path, d, k.progs[nicProgram], k.next.XDPMode)
+		link, err := attachNIC(p, d, k.progs[nicProgram], k.next.XDPMode)
 		if err != nil {
 			return attachError("attach", nicProgram, err, nicRemedy(err))
 		}
@@ -212,7 +215,7 @@ func (k *node) takeOff(name string, p pod, d nic) error {
 	}
 	mode := k.found.XDPMode
 	k.undo.push("attach "+name+" again", func() error {
-		link, err := attachNIC(p.path, d, prog, mode)
+		link, err := attachNIC(p, d, prog, mode)
 		if err != nil {
 			return err
 		}
