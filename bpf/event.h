@@ -47,13 +47,14 @@ static __always_inline struct kw_event *event_new(enum kw_event_type type, __u64
 	return e;
 }
 
-/* Waking the reader costs a connection more than all the rest: done as a quarter of the
- * ring fills up, by this event or by one of a few that other CPUs send now. */
-#define QUARTER (KW_EVENT_BYTES / 4)
+/* Waking the reader costs a connection more than all the rest, and finding out how much
+ * there is to read costs too: one event in SAMPLE asks, by the time that it is of, and wakes
+ * the reader when a quarter of the ring is full. */
+#define SAMPLE 16
 static __always_inline void event_send(struct kw_event *e)
 {
-	__u64 unread = bpf_ringbuf_query(&km_event, BPF_RB_AVAIL_DATA);
-	bool wake = unread >= QUARTER && unread % QUARTER < 4 * sizeof(*e);
+	bool wake = !(e->time >> 6 & (SAMPLE - 1)) &&
+		    bpf_ringbuf_query(&km_event, BPF_RB_AVAIL_DATA) >= KW_EVENT_BYTES / 4;
 
 	bpf_ringbuf_submit(e, wake ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
 }
