@@ -2,7 +2,15 @@
 
 package workload
 
-import "testing"
+import (
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kmesh-net/kmesh-node/internal/xds"
+	wapi "github.com/kmesh-net/kmesh-node/proto/workload"
+)
 
 // What a command pays before it does anything.
 func BenchmarkOpen(b *testing.B) {
@@ -28,4 +36,33 @@ func BenchmarkApplyAll(b *testing.B) {
 		b.StartTimer()
 		apply(b, s, docs)
 	}
+}
+
+// One changed workload of a large cluster: until it is effective, and until what was
+// there before is gone.
+func BenchmarkOneWorkload(b *testing.B) {
+	k := newKernel(b)
+	s := k.open(Options{})
+	if _, err := s.Apply(load(b, "testdata/ambient-scale-10000pods"), false); err != nil {
+		b.Fatal(err)
+	}
+	var committed time.Duration
+	var start time.Time
+	s.at = func(step string) {
+		if step == "retire" {
+			committed += time.Since(start)
+		}
+	}
+	r := s.live.model.sorted(Workload)[5000]
+	for i := 0; b.Loop(); i++ {
+		w := proto.Clone(r.w).(*wapi.Workload)
+		w.Status = wapi.WorkloadStatus(i % 2)
+		docs := []xds.Document{{Path: "d", Kind: xds.KindAddress, Resources: []proto.Message{
+			&wapi.Address{Type: &wapi.Address_Workload{Workload: w}}}}}
+		start = time.Now()
+		if _, err := s.Apply(docs, false); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(committed.Microseconds())/float64(b.N), "us/effective")
 }

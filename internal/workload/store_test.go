@@ -4,66 +4,68 @@ package workload
 
 import (
 	"testing"
-	"time"
-
-	"google.golang.org/protobuf/proto"
 
 	"github.com/kmesh-net/kmesh-node/internal/xds"
-	wapi "github.com/kmesh-net/kmesh-node/proto/workload"
 )
 
+// A large cluster comes at once, and applied again changes nothing.
 func TestScale(t *testing.T) {
 	k := newKernel(t)
-	start := time.Now()
 	docs := load(t, "testdata/ambient-scale-10000pods")
-	parsed := time.Now()
+	r := apply(t, k.open(Options{}), docs)
+	if r.Counts[Workload] != (xds.Count{Updated: 10000}) || r.Counts[Service] != (xds.Count{Updated: 1000}) {
+		t.Errorf("%+v", r.Counts)
+	}
 	s := k.open(Options{})
-	opened := time.Now()
-	r, err := s.Apply(docs, false)
+	generation := s.maps.generation()
+	r = apply(t, s, docs)
+	if r.Counts[Workload] != (xds.Count{Unchanged: 10000}) || r.Counts[Service] != (xds.Count{Unchanged: 1000}) {
+		t.Errorf("again: %+v", r.Counts)
+	}
+	if s.maps.generation() != generation {
+		t.Error("what is there was written again")
+	}
+	u, err := s.Stats()
 	if err != nil {
 		t.Fatal(err)
 	}
-	applied := time.Now()
-	t.Logf("parse %v open %v apply %v: %+v, %d warnings, %d notes", parsed.Sub(start), opened.Sub(parsed), applied.Sub(opened), r.Counts, len(r.Warnings), len(r.Notes))
-	start = time.Now()
-	s2 := k.open(Options{})
-	t.Logf("open again %v", time.Since(start))
-	start = time.Now()
-	r, err = s2.Apply(docs, false)
-	if err != nil {
-		t.Fatal(err)
+	for _, want := range []Use{{"km_res", 11000, maxChunks}, {"km_frontend", 1000, maxFrontends}, {"km_block", 2000, maxBlocks}, {"km_peer", 10000, maxPeers}} {
+		found := false
+		for _, have := range u.Maps {
+			found = found || have == want
+		}
+		if !found {
+			t.Errorf("%+v lacks %+v", u.Maps, want)
+		}
 	}
-	t.Logf("apply again %v %+v", time.Since(start), r.Counts)
-	u, err := s2.Stats()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("%+v", u)
 }
 
-func BenchmarkOneWorkload(b *testing.B) {
-	k := newKernel(b)
+// Verdicts are made anew when a peer or a policy changed, and only then.
+func TestVerdicts(t *testing.T) {
+	k := newKernel(t)
 	s := k.open(Options{})
-	if _, err := s.Apply(load(b, "testdata/ambient-scale-10000pods"), false); err != nil {
-		b.Fatal(err)
-	}
-	var committed time.Duration
-	var start time.Time
-	s.at = func(step string) {
-		if step == "retire" {
-			committed += time.Since(start)
+	apply(t, s, delta(before()))
+	last := uint64(s.maps.pstate.word)
+	changed := func(what string, want bool) {
+		t.Helper()
+		now := uint64(s.maps.pstate.word)
+		if (now != last) != want || now < last {
+			t.Errorf("%s: word %d, before %d", what, now, last)
 		}
+		last = now
 	}
-	r := s.live.model.sorted(Workload)[5000]
-	for i := 0; b.Loop(); i++ {
-		w := proto.Clone(r.w).(*wapi.Workload)
-		w.Status = wapi.WorkloadStatus(i % 2)
-		docs := []xds.Document{{Path: "d", Kind: xds.KindAddress, Resources: []proto.Message{
-			&wapi.Address{Type: &wapi.Address_Workload{Workload: w}}}}}
-		start = time.Now()
-		if _, err := s.Apply(docs, false); err != nil {
-			b.Fatal(err)
-		}
+	apply(t, s, delta(list(svc("new", "10.96.0.77", http))))
+	changed("a service", false)
+	apply(t, s, delta(list(pod("b", "10.0.0.2", in("s")+`service_account: "b" node: "n1"`))))
+	changed("a workload's services", false)
+	apply(t, s, delta(list(pod("b", "10.0.0.2", `service_account: "x"`))))
+	changed("an identity", true)
+	apply(t, s, delta(nil, "ns/two"))
+	changed("a policy", true)
+	apply(t, s, delta(nil, "b"))
+	changed("an address", true)
+	if err := s.Rejudge(); err != nil {
+		t.Fatal(err)
 	}
-	b.ReportMetric(float64(committed.Microseconds())/float64(b.N), "us/effective")
+	changed("asked for", true)
 }
