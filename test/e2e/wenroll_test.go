@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -125,11 +126,67 @@ func TestWorkloadPodsThatWereEnrolledAreJudgedAfterUp(t *testing.T) {
 	p.serve(at(serverIP, 7000))
 	other := m.pod(clientIP).client(0)
 	m.apply(wds(wpod("p", serverIP)), denyAll())
-	for _, flags := range [][]string{{}, {"--flow-entries", "4096"}, {"--xdp-mode", "native"}, {"--xdp-mode", "generic"}} {
+	for _, flags := range [][]string{{}, {"--flow-entries", "4096"}, {"--policy-slots", "8192"}} {
 		m.up(flags...)
 		if !denied(other, at(serverIP, 7000)) {
 			t.Errorf("up %v: a denied connection was let in", flags)
 		}
+	}
+}
+
+// Native mode needs a peer that takes what xdpauth sends back; without, it is refused.
+func TestNativeXDPByFlag(t *testing.T) {
+	m := newMesh(t)
+	p, other := m.enrolled(serverIP, serverIP6), m.pod(clientIP, clientIP6)
+	m.apply(wds(wpod("p", serverIP)))
+	refused(t, exitAttach, m.run("up", "--xdp-mode", "native"), "gro")
+	m.wantXDP(p, "xdpgeneric")
+	receiveOffload(t, "port-"+p.name)
+	p.serve(at(serverIP, 7000), at(serverIP6, 7000))
+	c := other.client(0)
+	for _, mode := range []string{"native", "generic", "native"} {
+		m.up("--xdp-mode", mode)
+		m.wantXDP(p, map[string]string{"native": "xdp", "generic": "xdpgeneric"}[mode])
+		m.apply(policies())
+		in, own := call(t, other, p, at(serverIP, 7001)), call(t, p, other, at(clientIP6, 7002))
+		in.wantAlive(mode)
+		own.wantAlive(mode)
+		m.apply(denyAll())
+		in.wantReset(mode)
+		own.wantAlive(mode)
+		if !denied(c, at(serverIP, 7000)) || !denied(c, at(serverIP6, 7000)) {
+			t.Errorf("%s: a denied connection was let in", mode)
+		}
+	}
+}
+
+// wantXDP asks how the program is attached to the pod's NIC.
+func (m *mesh) wantXDP(p *pod, how string) {
+	m.t.Helper()
+	out, err := exec.Command("ip", "-n", p.name, "-o", "link", "show", "eth0").Output()
+	if err != nil || !contains(string(out), " "+how+" ") {
+		m.t.Errorf("the NIC of %s has no %s: %s, %v", p.name, how, out, err)
+	}
+}
+
+// receiveOffload switches GRO on, without which a veth device takes no frames from
+// its peer's XDP program.
+func receiveOffload(t testing.TB, device string) {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	value := struct{ cmd, data uint32 }{0x2c, 1} // ETHTOOL_SGRO
+	request := struct {
+		name [unix.IFNAMSIZ]byte
+		data unsafe.Pointer
+		_    [16]byte
+	}{data: unsafe.Pointer(&value)}
+	copy(request.name[:], device)
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&request))); errno != 0 {
+		t.Fatalf("switch GRO of %s on: %v", device, errno)
 	}
 }
 
