@@ -133,7 +133,7 @@ static __always_inline enum parsed parse_ipv4(struct xdp_md *ctx, struct packet 
 	if (fragment)
 		return fragment < FRAG_UNITS ? IS_HIDDEN : IS_OTHER;
 	bytes = ip_bytes(ctx, l3, bpf_ntohs(ip->tot_len), false);
-	if (ip->version != 4 || header < sizeof(*ip) || bytes < header + TCP_BYTES)
+	if (ip->version != 4 || header < sizeof(*ip) || bytes < header)
 		return IS_HIDDEN;
 	p->src.d[0] = 0;
 	p->src.w[2] = bpf_htonl(0xffff);
@@ -199,7 +199,7 @@ static __always_inline enum parsed parse_ipv6(struct xdp_md *ctx, struct packet 
 		return IS_HIDDEN;
 	if (next != IPPROTO_TCP)
 		return IS_OTHER;
-	if (ip->version != 6 || bytes < l4 - l3 - sizeof(*ip) + TCP_BYTES)
+	if (ip->version != 6 || bytes < l4 - l3 - sizeof(*ip))
 		return IS_HIDDEN;
 	__builtin_memcpy(&p->src, &ip->saddr, sizeof(p->src));
 	__builtin_memcpy(&p->dst, &ip->daddr, sizeof(p->dst));

@@ -193,3 +193,32 @@ func TestDirection(t *testing.T) {
 		c.close()
 	})
 }
+
+// TestTold: the pod's end of a denied connection is told by the first data; whatever follows
+// resets the client, though the pod's socket may still be there.
+func TestTold(t *testing.T) {
+	for _, server := range servers {
+		n := newNode(t, false)
+		l := n.pod.listen(at(server, 80), 10)
+		defer l.close()
+		c, _ := n.connect(l, at(server, 80))
+		n.apply(policies(t, denyAll))
+		f := frame{src: clients[server], dst: server, sport: c.port(), dport: 80, flags: ack | psh, seq: 7, ack: 9, data: []byte("x")}
+		var verdicts [2]uint32
+		var out [2][]byte
+		// The program looks for sockets where it is run from.
+		n.pod.in(func() error {
+			for i := range out {
+				verdicts[i], out[i] = n.run(f.bytes())
+			}
+			return nil
+		})
+		if o := out[0]; verdicts[0] != pass || o[len(o)-7] != rst || be.Uint16(o[len(o)-20:]) != f.sport {
+			t.Fatalf("first data: verdict %d, %x, want a reset of the pod", verdicts[0], o)
+		}
+		if verdicts[1] != back {
+			t.Fatalf("more data: verdict %d, want a reset of the client", verdicts[1])
+		}
+		same(t, out[1], frame{src: f.dst, dst: f.src, sport: f.dport, dport: f.sport, flags: rst, seq: f.ack}, 2, 1)
+	}
+}

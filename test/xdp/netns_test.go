@@ -216,6 +216,17 @@ func (s *socket) accept() *socket {
 	return &socket{s.t, fd}
 }
 
+// port is the local one.
+func (s *socket) port() uint16 {
+	s.t.Helper()
+	a, err := unix.Getsockname(s.fd)
+	must(s.t, err)
+	if a4, ok := a.(*unix.SockaddrInet4); ok {
+		return uint16(a4.Port)
+	}
+	return uint16(a.(*unix.SockaddrInet6).Port)
+}
+
 func (s *socket) close() { must(s.t, unix.Close(s.fd)) }
 
 func (s *socket) write(text string) error {

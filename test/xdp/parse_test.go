@@ -69,6 +69,10 @@ func TestParse(t *testing.T) {
 
 		{"no TCP header", shorten4(syn4().bytes(), 0), drop},
 		{"longer than the frame", syn4().bytes()[:50], drop},
+		{"data cut", cut(with(syn4(), func(f *frame) { f.data = make([]byte, 100) }).bytes(), 100), drop},
+		{"ipv6 data cut", cut(with(syn6(), func(f *frame) { f.data = make([]byte, 100) }).bytes(), 100), drop},
+		{"headers longer than the IPv6 length", poke(with(syn6(), func(f *frame) { f.exts = []ext{options(destOpts, 64)} }).bytes(), 19, 60), drop},
+		{"padded", append(syn4().bytes(), 0, 0, 0, 0, 0, 0), back},
 		{"offset too small", poke(syn4().bytes(), 14+20+12, 0x40), drop},
 		{"offset beyond the packet", poke(syn4().bytes(), 14+20+12, 0xf0), drop},
 		{"header length 4", poke(syn4().bytes(), 14, 0x44), drop},

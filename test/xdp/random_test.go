@@ -89,12 +89,11 @@ func TestRandom(t *testing.T) {
 	for round := range 100 {
 		in := &authz.Input{Identities: append([]authz.Identity{{}}, people...), Sets: []authz.Set{{},
 			{Known: true, Namespace: "to"}, {Known: true, Namespace: "to", Selected: []string{"to/p1", "to/p3"}}, {Known: true, Namespace: "from"}}}
-		n := 1 + d.IntN(6)
-		if round%20 == 19 {
-			n = 400 // more rows than one slot has
-		}
-		for i := range n {
+		for i := range 1 + d.IntN(6) {
 			in.Policies = append(in.Policies, d.policy(i+1))
+		}
+		if round%20 == 19 {
+			d.crowd(in)
 		}
 		a.apply(in)
 		for range 60 {
@@ -104,6 +103,19 @@ func TestRandom(t *testing.T) {
 	t.Log("verdicts", count)
 	if count[pass] < 500 || count[back] < 500 {
 		t.Error("too few of one kind to say anything")
+	}
+}
+
+// crowd adds more rows than one slot has: people that are denied one by one, some ports.
+func (d dice) crowd(in *authz.Input) {
+	for i := range 1500 {
+		who := authz.Identity{TrustDomain: "cluster.local", Namespace: "crowd", ServiceAccount: fmt.Sprint("s", i)}
+		in.Identities = append(in.Identities, who)
+		m := &security.Match{Principals: []*security.StringMatch{{MatchType: &security.StringMatch_Exact{Exact: who.Principal()}}},
+			DestinationPorts: []uint32{pick(d, ports...), pick(d, ports...)}}
+		in.Policies = append(in.Policies, authz.Policy{ID: uint32(1000 + i), Authorization: &security.Authorization{
+			Name: fmt.Sprint("c", i), Namespace: "to", Scope: security.Scope_GLOBAL, Action: security.Action_DENY,
+			Groups: []*security.Group{{Rules: []*security.Rules{{Matches: []*security.Match{m}}}}}}})
 	}
 }
 
