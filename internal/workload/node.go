@@ -4,6 +4,7 @@ package workload
 
 import (
 	"bytes"
+	"maps"
 	"net/netip"
 
 	wapi "github.com/kmesh-net/kmesh-node/proto/workload"
@@ -120,14 +121,10 @@ func (m *model) relocate() {
 	}
 }
 
-// setEnrolled and setHosts take what the host says now.
-func (m *model) setEnrolled(now map[netip.Addr]struct{}) { m.enrolled = now }
-
+// setHosts takes what the node's own addresses are now.
 func (m *model) setHosts(now map[netip.Addr]struct{}) {
 	for _, set := range []map[netip.Addr]struct{}{m.hosts, now} {
-		for a := range set {
-			m.dirty.peers[a] = struct{}{}
-		}
+		maps.Copy(m.dirty.peers, set)
 	}
 	m.hosts = now
 }

@@ -60,16 +60,6 @@ type resource struct {
 	notes    []string
 }
 
-func (r *resource) message() proto.Message {
-	switch {
-	case r.w != nil:
-		return r.w
-	case r.s != nil:
-		return r.s
-	}
-	return r.p
-}
-
 func (r *resource) String() string { return r.kind.String() + " " + clip(r.name) }
 
 func (r *resource) warn(format string, args ...any) {
