@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
  * Puts in front of the first bytes to a waypoint where the connection was going: TLVs,
- * big-endian, `01 length address port` and `FE 0`. A socket keeps for life the
- * program that km_sock had when it came in; so that one only calls the other, and
- * open connections follow an upgrade.
+ * big-endian, `01 length address port` and `FE 0`. A socket keeps the program that
+ * km_sock had when it came in; so that one only calls the other, and what has not
+ * written yet follows an upgrade.
  */
 #include <linux/bpf.h>
 #include <stdbool.h>
@@ -98,9 +98,6 @@ int metadata(struct sk_msg_md *msg)
 	struct kw_msg *m = sk ? bpf_sk_storage_get(&km_msg_store, sk, NULL, 0) : NULL;
 
 	if (!m || m->done)
-		return SK_PASS;
-	/* Was disconnected before the first write, and went elsewhere. */
-	if (bpf_ntohl(msg->remote_port) != bpf_ntohs(m->waypoint_port))
 		return SK_PASS;
 	if (!(m->family == 4 ? put4(msg, m) : put6(msg, m)))
 		return SK_DROP;

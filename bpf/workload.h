@@ -43,7 +43,7 @@
 #define KW_MAX_PEERS 32768u
 #define KW_MAX_CHUNKS 32768u
 #define KW_MAX_COUNTERS 8192u /* struct km_counters as in abi.h; 0 is none: at random */
-#define KW_MAX_SOCKS 16384u   /* connections open to waypoints */
+#define KW_MAX_SOCKS 16384u   /* connections to waypoints, until they write */
 #define KW_MAX_DENIED 32768u
 
 /* A seal over n 64-bit words, each xor its place's constant, multiplied in turn.
@@ -263,8 +263,8 @@ struct kw_tracks {
 };
 
 /* km_event: RINGBUF of struct kw_event. Whoever reads looks in every now and then: it is
- * woken only when a quarter of the ring is full, for waking it costs a connection more than
- * all the rest. km_reader: ARRAY, one entry, mmapable: until when
+ * woken only when a quarter of the ring is full or more, for waking it costs a connection
+ * more than all the rest. km_reader: ARRAY, one entry, mmapable: until when
  * events are wanted. A reader renews it, so that one that was killed costs nothing soon. */
 #define KW_EVENT_BYTES (256u << 10)
 struct kw_reader {

@@ -88,10 +88,12 @@ static __always_inline void bring_in(struct bpf_sock_ops *ctx)
  * write, when sendmsg has seen it; km_sock itself says nothing. */
 static __always_inline void take_out(struct bpf_sock_ops *ctx)
 {
-	const struct kw_msg *m = to_waypoint(ctx);
+	struct bpf_sock *sk = ctx->sk;
+	const struct kw_msg *m = sk ? bpf_sk_storage_get(&km_msg_store, sk, NULL, 0) : NULL;
 	__u64 cookie;
 
-	if (m && !m->done)
+	/* Another port: was disconnected before it wrote, and goes elsewhere. */
+	if (m && !m->done && bpf_ntohl(ctx->remote_port) == bpf_ntohs(m->waypoint_port))
 		return;
 	cookie = bpf_get_socket_cookie(ctx);
 	bpf_map_delete_elem(&km_sock, &cookie);
