@@ -39,12 +39,12 @@ func ofFamily(list []netip.Addr, four bool) netip.Addr {
 	return netip.Addr{}
 }
 
-// candidates are the workloads of a service that can serve over a family, at the port
+// candidates are those of a service's workloads that can serve over a family, at the port
 // that port tells; 0: not at all.
-func (m *model) candidates(s *resource, four bool, port func(*resource) uint16) []candidate {
+func (m *model) candidates(s *resource, workloads []*resource, four bool, port func(*resource) uint16) []candidate {
 	unhealthy := s.s.GetLoadBalancing().GetHealthPolicy() == wapi.LoadBalancing_ALLOW_ALL
 	var list []candidate
-	for _, w := range m.members[s.name].sorted() {
+	for _, w := range workloads {
 		addr, p := ofFamily(w.addrs, four), port(w)
 		if !addr.IsValid() || p == 0 || m.foreign(w.w.GetNetwork()) {
 			continue

@@ -24,14 +24,13 @@ func (m *model) unclaim(r *resource) {
 }
 
 func (m *model) claim(k frontendKey, c claim) {
-	list := append(m.claims[k], c)
-	slices.SortFunc(list, func(a, b claim) int {
+	i, _ := slices.BinarySearchFunc(m.claims[k], c, func(a, b claim) int {
 		if a.owner.kind != b.owner.kind {
 			return int(b.owner.kind) - int(a.owner.kind)
 		}
 		return byName(a.owner, b.owner)
 	})
-	m.claims[k] = list
+	m.claims[k] = slices.Insert(m.claims[k], i, c)
 	c.owner.claimed = append(c.owner.claimed, k)
 	m.dirty.keys[k] = struct{}{}
 }
@@ -62,16 +61,13 @@ func (m *model) derive() group {
 }
 
 func (m *model) deriveService(r *resource) {
-	type serving struct{ port, target uint32 }
-	var ports []serving
+	targets := map[uint32]uint32{} // of a port that is named twice the first target that is one
 	for _, p := range r.s.GetPorts() {
-		i := slices.IndexFunc(ports, func(s serving) bool { return s.port == p.GetServicePort() })
-		if i < 0 {
-			ports = append(ports, serving{p.GetServicePort(), p.GetTargetPort()})
-		} else if ports[i].target == 0 {
-			ports[i].target = p.GetTargetPort()
+		if targets[p.GetServicePort()] == 0 {
+			targets[p.GetServicePort()] = p.GetTargetPort()
 		}
 	}
+	workloads := m.members[r.name].sorted()
 	addrs := m.ownAddresses(r)
 	m.noteService(r, len(addrs))
 	for _, four := range []bool{true, false} {
@@ -85,10 +81,10 @@ func (m *model) deriveService(r *resource) {
 			continue
 		}
 		via := m.via(r, four)
-		for _, p := range ports {
-			direct := newSpec(m.candidates(r, four, func(w *resource) uint16 { return portOf(w, r, p.port, p.target) }))
+		for port, target := range targets {
+			direct := newSpec(m.candidates(r, workloads, four, func(w *resource) uint16 { return portOf(w, r, port, target) }))
 			for _, k := range family {
-				k.port = uint16(p.port)
+				k.port = uint16(port)
 				m.claim(k, claim{r, direct, via})
 			}
 		}

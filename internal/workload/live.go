@@ -20,8 +20,7 @@ type live struct {
 	frontends map[frontendKey]*frontend
 	sets      map[spec]*set
 	blocks    map[uint32]int // number of blocks by set id
-	counters  []bool
-	counter   int // where to look for a free one
+	counters  counters
 	anyPort   int // frontends of port 0
 
 	peers      map[netip.Addr]peerC
@@ -53,7 +52,7 @@ func newLive() *live {
 	return &live{
 		model:     newModel(),
 		frontends: map[frontendKey]*frontend{}, sets: map[spec]*set{}, blocks: map[uint32]int{},
-		counters: make([]bool, maxCounters), counter: 1,
+		counters:   newCounters(),
 		peers:      map[netip.Addr]peerC{},
 		identities: newTable[identity](), policySets: newTable[string](),
 		denied:  map[uint32]struct{}{},
@@ -167,9 +166,7 @@ func (l *live) readFrontends(m *kernelMaps) error {
 			}
 		}
 		t.refs++
-		if c.counter > 0 && c.counter < maxCounters {
-			l.counters[c.counter] = true
-		}
+		l.counters.hold(uint32(c.counter))
 		return t
 	}
 	return each(m, "km_frontend", func(key frontendKeyC, v *frontendC) error {

@@ -130,7 +130,7 @@ func (l *live) check(t testing.TB) {
 					t.Errorf("counter %d is of %s and %s", c, k, other)
 				}
 				counters[c] = k
-				if !l.counters[c] {
+				if !l.counters.taken[c] {
 					t.Errorf("counter %d is free and used", c)
 				}
 			} else if uint64(p.v.n)*uint64(p.v.total) > 1 {
@@ -138,12 +138,7 @@ func (l *live) check(t testing.TB) {
 			}
 		}
 	}
-	taken := 0
-	for _, used := range l.counters {
-		if used {
-			taken++
-		}
-	}
+	taken := len(l.counters.taken) - 1 - l.counters.free
 	if taken != len(counters) {
 		t.Errorf("%d counters taken, %d used", taken, len(counters))
 	}

@@ -131,8 +131,11 @@ func (l *live) planFrontends(p *plan, keys []frontendKey) {
 		}
 		if old != nil {
 			l.releaseSets(old)
-			l.freeCounter(before.value.direct.counter, f.value.direct.counter)
-			l.freeCounter(before.value.via.counter, f.value.via.counter)
+			for _, c := range [][2]u32{{before.value.direct.counter, f.value.direct.counter}, {before.value.via.counter, f.value.via.counter}} {
+				if c[0] != c[1] {
+					l.counters.give(uint32(c[0]))
+				}
+			}
 		}
 		l.frontends[k] = f
 	}
@@ -145,8 +148,8 @@ func (l *live) planFrontends(p *plan, keys []frontendKey) {
 
 func (l *live) release(f *frontend) {
 	l.releaseSets(f)
-	l.freeCounter(f.value.direct.counter, 0)
-	l.freeCounter(f.value.via.counter, 0)
+	l.counters.give(uint32(f.value.direct.counter))
+	l.counters.give(uint32(f.value.via.counter))
 }
 
 func (l *live) releaseSets(f *frontend) {
@@ -179,32 +182,10 @@ func (l *live) setValue(s *set, counter u32) setC {
 	v := setC{id: u32(s.id), n: u32(s.spec.n), total: u32(s.spec.total), step: u64(s.spec.step)}
 	if uint64(s.spec.n)*uint64(s.spec.total) > 1 {
 		if v.counter = counter; counter == 0 || counter >= maxCounters {
-			v.counter = u32(l.takeCounter())
+			v.counter = u32(l.counters.take())
 		}
 	}
 	return v
-}
-
-// takeCounter returns a counter that is free, 0 where none is: endpoints are then taken
-// at random.
-func (l *live) takeCounter() int {
-	for range l.counters {
-		i := l.counter
-		if l.counter++; l.counter >= len(l.counters) {
-			l.counter = 1
-		}
-		if !l.counters[i] {
-			l.counters[i] = true
-			return i
-		}
-	}
-	return 0
-}
-
-func (l *live) freeCounter(old, now u32) {
-	if old != now && old > 0 && old < maxCounters {
-		l.counters[old] = false
-	}
 }
 
 // planBlocks writes the blocks of new sets, and retires those of sets that no frontend

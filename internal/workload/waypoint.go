@@ -60,7 +60,7 @@ func (m *model) newVia(t target, four bool) spec {
 	if s == nil {
 		return spec{}
 	}
-	if s := newSpec(m.candidates(s, four, func(*resource) uint16 { return port })); s.n > 0 {
+	if s := newSpec(m.candidates(s, m.members[s.name].sorted(), four, func(*resource) uint16 { return port })); s.n > 0 {
 		return s
 	}
 	var own []netip.Addr
