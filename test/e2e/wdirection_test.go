@@ -174,7 +174,8 @@ func TestStandingConnectionIsResetByANewPolicy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := newMesh(t)
 			p, other := m.pod(x.own), m.pod(x.other)
-			m.apply(wds(wpod("p", x.own)))
+			// Something is judged, so that verdicts are kept.
+			m.apply(wds(wpod("p", x.own)), policies(policy("p", "NAMESPACE", "DENY", onlyWhen("destinationPorts", []int{1}))))
 			before := call(t, other, p, at(x.own, 7001)) // before enrolment
 			m.enroll(p)
 			after := call(t, other, p, at(x.own, 7002))
