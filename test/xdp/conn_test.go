@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func at(a netip.Addr, port uint16) netip.AddrPort { return netip.AddrPortFrom(a, port) }
@@ -26,13 +28,26 @@ func everyKind(t *testing.T, f func(t *testing.T, n *node, server netip.Addr)) {
 			t.Run(fmt.Sprintf("native=%v/%s", native, server), func(t *testing.T) {
 				n := newNode(t, native)
 				if native {
-					// A driver sends back only to an end that runs NAPI.
+					// veth's driver sends only to an end that runs NAPI.
+					if !hasGRO(t) {
+						t.Skip("this kernel's veth runs NAPI only under a program: before 5.13")
+					}
 					must(t, n.client.ethtool(setGRO, true))
 				}
 				f(t, n, server)
 			})
 		}
 	}
+}
+
+func hasGRO(t *testing.T) bool {
+	t.Helper()
+	var u unix.Utsname
+	must(t, unix.Uname(&u))
+	var major, minor int
+	_, err := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor)
+	must(t, err)
+	return major > 5 || major == 5 && minor >= 13
 }
 
 const setGRO, setTxChecksum = 0x2c, 0x17 // ETHTOOL_SGRO, ETHTOOL_STXCSUM
