@@ -59,6 +59,13 @@ func lookInto(cookie uint64, path string) (pod, error) {
 	return p, nil
 }
 
+// lost says whether a device that was there is there no more: the kernel's word for
+// that is EINVAL.
+func (p pod) lost(d nic) bool {
+	now, err := lookInto(p.cookie, p.path)
+	return err != nil || !slices.ContainsFunc(now.nics, func(n nic) bool { return n.index == d.index })
+}
+
 // insideOf runs do on a thread in the network namespace at path.
 func insideOf(path string, do func() error) error {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)

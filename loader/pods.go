@@ -154,6 +154,10 @@ func (k *node) updateNIC(name string, link int, oldID uint32) (bool, error) {
 // brings its entry in km_netns up to date.
 func (k *node) attachPod(cookie uint64, path string) error {
 	p, err := lookInto(cookie, path)
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+		k.log.Debugf("%v: it ended by now", err)
+		return nil
+	}
 	if err != nil {
 		return attachError("attach", nicProgram, err, "")
 	}
@@ -169,6 +173,10 @@ func (k *node) attachPod(cookie uint64, path string) error {
 			return err
 		}
 		link, err := attachNIC(p, d, k.progs[nicProgram], k.next.XDPMode)
+		if err != nil && p.lost(d) {
+			k.log.Debugf("%v: it went by now", err)
+			continue
+		}
 		if err != nil {
 			return attachError("attach", nicProgram, err, nicRemedy(err))
 		}

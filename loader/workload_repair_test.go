@@ -150,7 +150,28 @@ func TestEnrolmentAfterDownIsRefused(t *testing.T) {
 		h.setMode(Workload)
 		_, err := hd.Enroll(path, false)
 		wantError(t, err, exit.NotUp)
+		h.empty()
+		must(t, h.up()) // its maps are others
+		_, err = hd.Enroll(path, false)
+		wantError(t, err, exit.NotUp)
 		return nil
 	}))
-	h.empty()
+	if l := h.enrolled(); len(l) != 0 {
+		t.Errorf("enrolled: %v", l)
+	}
+}
+
+func TestADeviceThatGoesWhileUpAttachesIsNoError(t *testing.T) {
+	h := newWorkloadHost(t)
+	must(t, h.up())
+	path := newPod(t, "10.1.2.3/24")
+	p := must1(lookInto(must1(cookieAt(path))(t), path))(t)
+	if p.lost(p.nics[0]) {
+		t.Error("a device that is there is lost")
+	}
+	ip(t, path, "link", "del", "eth0")
+	_, err := attachNIC(p, p.nics[0], h.pinned(progDir, nicProgram), XDPGeneric)
+	if err == nil || !p.lost(p.nics[0]) {
+		t.Errorf("a device that went is there: %v", err)
+	}
 }
