@@ -176,12 +176,6 @@ func TestPhasesAreLoggedWithTheirTimes(t *testing.T) {
 	}
 }
 
-func TestWorkloadModeIsSaidNotToBeThere(t *testing.T) {
-	n := newNode(t)
-	cmd := exec.Command(n.bin, "--bpf-fs-path", n.bpf, "--cgroup2-path", n.cg, "up")
-	refused(t, exitUsage, runCommand(t, cmd), "workload", "--mode ads")
-}
-
 func TestWhatWasDoneIsJSONToo(t *testing.T) {
 	n := upNode(t)
 	p := newPod(t)
