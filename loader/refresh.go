@@ -68,6 +68,14 @@ func (w *WorkloadBpf) refreshAgain() error {
 	return nil
 }
 
+// deriveAnew brings the maps back to settings that were written back.
+func (k *node) deriveAnew() error {
+	if k.writer == nil {
+		return nil // nothing followed from the settings yet
+	}
+	return k.writer.Refresh()
+}
+
 // judgeAnew makes every verdict that was reached one of an older generation.
 func (k *node) judgeAnew() error {
 	if k.writer == nil {

@@ -69,7 +69,9 @@ func (k *node) writeNode() error {
 		if err := mapUpdate(fd, uint32(0), want); err != nil {
 			return loadError("write settings", "km_node", err, "")
 		}
-		k.undo.push("write settings back", func() error { return mapUpdate(fd, uint32(0), old) })
+		k.undo.push("write settings back", func() error {
+			return errors.Join(mapUpdate(fd, uint32(0), old), k.deriveAnew())
+		})
 		k.change("node settings written")
 	}
 	if err := k.writePstate(); err != nil {
