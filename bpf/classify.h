@@ -100,15 +100,14 @@ __attribute__((noinline)) int rows_find(__u64 at, __u64 v01, __u64 v23, __u64 v4
 /* The first row of the row slots that slots says. at: base | defaults << 32. */
 __attribute__((noinline)) int row_find(__u64 slots, __u64 at, __u64 v01, __u64 v23, __u64 v4)
 {
-	__u32 k;
 	int row;
 
-	for (__u32 i = 0; i < KW_MAX_ROW_SLOTS && slots; i++) {
-		k = lowest(slots);
+	for (__u32 k = 0; k < KW_MAX_ROW_SLOTS && slots; k++, slots >>= 1) {
+		if (!(slots & 1))
+			continue;
 		row = rows_find((__u32)at | (__u64)k << 32, v01, v23, (__u32)v4 | at >> 32 << 32);
 		if (row != NO_ROW)
 			return row < 0 ? row : k * KW_ROWS_SLOT + row;
-		slots &= slots - 1;
 	}
 	return NO_ROW;
 }

@@ -63,7 +63,7 @@ struct packet {
 	__u8 v6;
 };
 
-enum parsed { IS_OTHER, IS_TCP, IS_HIDDEN };
+enum parsed { IS_TCP, IS_OTHER, IS_HIDDEN };
 
 static __always_inline bool is_tag(__be16 proto)
 {
@@ -165,45 +165,61 @@ static __always_inline bool is_extension(__u8 type)
 	       type == IPPROTO_AH || type == IPPROTO_FRAGMENT;
 }
 
-static __always_inline enum parsed parse_ipv6(struct xdp_md *ctx, struct packet *p, __u32 l3)
+/*
+ * From the header of that type at offset l4 on to the first that is no extension header:
+ * its offset where that is TCP's, else -enum parsed. Not inlined: verified once, by itself.
+ */
+__attribute__((noinline)) int extensions_walk(struct xdp_md *ctx, __u64 offset, __u64 type)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	const struct ipv6hdr *ip = data + l3;
-	__u32 l4 = l3 + sizeof(*ip), bytes, fragment;
+	__u32 l4 = offset, fragment;
 	const struct extension *e;
-	__u8 next;
+	__u8 next = type;
 
-	if ((void *)(ip + 1) > end)
-		return IS_OTHER;
-	next = ip->nexthdr;
-	if (next != IPPROTO_TCP && !is_extension(next))
-		return IS_OTHER;
-	/* A jumbogram's length is in its hop-by-hop header. */
-	bytes = ip_bytes(ctx, l4, bpf_ntohs(ip->payload_len),
-			 !ip->payload_len && next == IPPROTO_HOPOPTS);
 	for (int i = 0; i < MAX_EXTENSIONS && is_extension(next); i++) {
 		if (l4 > MAX_OFFSET)
-			return IS_HIDDEN;
+			return -IS_HIDDEN;
 		e = data + l4;
 		if ((void *)(e + 1) > end)
-			return IS_HIDDEN;
+			return -IS_HIDDEN;
 		fragment = next == IPPROTO_FRAGMENT ? bpf_ntohs(e->fragment) >> 3 : 0;
 		if (fragment)
-			return e->next == IPPROTO_TCP && fragment < FRAG_UNITS ? IS_HIDDEN
-									       : IS_OTHER;
+			return e->next == IPPROTO_TCP && fragment < FRAG_UNITS ? -IS_HIDDEN
+									       : -IS_OTHER;
 		/* Not known, so that all types of header are one path. */
 		l4 += extension_bytes(next, e) + unknown_zero(e->rest);
 		next = e->next;
 	}
-	if (is_extension(next))
-		return IS_HIDDEN;
-	if (next != IPPROTO_TCP)
+	if (is_extension(next) || l4 > MAX_OFFSET)
+		return -IS_HIDDEN;
+	return next == IPPROTO_TCP ? (int)l4 : -IS_OTHER;
+}
+
+static __always_inline enum parsed parse_ipv6(struct xdp_md *ctx, struct packet *p, __u32 l3)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	const struct ipv6hdr *ip = data + l3;
+	__u32 first = l3 + sizeof(*ip), bytes;
+	int l4 = first;
+
+	if ((void *)(ip + 1) > end)
 		return IS_OTHER;
-	if (ip->version != 6 || bytes < l4 - l3 - sizeof(*ip))
+	if (ip->nexthdr != IPPROTO_TCP) {
+		l4 = is_extension(ip->nexthdr) ? extensions_walk(ctx, first, ip->nexthdr)
+					       : -IS_OTHER;
+		/* clang knows how far it may be, the verifier not. */
+		asm volatile("" : "+r"(l4));
+		if (l4 < 0)
+			return l4 == -IS_OTHER ? IS_OTHER : IS_HIDDEN;
+	}
+	/* A jumbogram's length is in its hop-by-hop header. */
+	bytes = ip_bytes(ctx, first, bpf_ntohs(ip->payload_len),
+			 !ip->payload_len && ip->nexthdr == IPPROTO_HOPOPTS);
+	if (ip->version != 6 || bytes < l4 - first)
 		return IS_HIDDEN;
 	__builtin_memcpy(&p->src, &ip->saddr, sizeof(p->src));
 	__builtin_memcpy(&p->dst, &ip->daddr, sizeof(p->dst));
-	return parse_tcp(ctx, p, true, l3, l4, bytes - (l4 - l3 - sizeof(*ip)));
+	return parse_tcp(ctx, p, true, l3, l4, bytes - (l4 - first));
 }
 
 static __always_inline enum parsed parse(struct xdp_md *ctx, struct packet *p)

@@ -59,7 +59,7 @@ struct reset {
 	__be32 seq;
 	__be32 ack;
 	__u8 flags;
-	bool back;    /* to the one who sent the packet */
+	__u8 back;    /* to the one who sent the packet */
 	bool partial; /* checksum */
 };
 

@@ -117,41 +117,51 @@ static __always_inline bool opens(const struct packet *p)
 	return (p->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
 }
 
-/* As the stack answers where nobody listens. */
-static __always_inline int reset_sender(struct xdp_md *ctx, const struct rules *r,
-					const struct packet *p)
+/* The byte that the pod's socket waits for: any other number it would ask about. */
+static __always_inline void to_pod(struct reset *out, __u32 next)
 {
-	struct reset out = { .back = true, .flags = TCP_RST };
+	out->back = unknown_zero(next);
+	out->flags = TCP_RST;
+	out->seq = bpf_htonl(next);
+}
+
+/* As the stack answers where nobody listens. */
+static __always_inline void to_sender(struct reset *out, const struct packet *p)
+{
 	__u32 taken = p->len - p->header + !!(p->flags & TCP_SYN) + !!(p->flags & TCP_FIN);
 
+	out->back = 1 + unknown_zero(p->seq); /* one path from here on */
 	if (p->flags & TCP_ACK) {
-		out.seq = p->ack;
+		out->flags = TCP_RST;
+		out->seq = p->ack;
 	} else {
-		out.flags |= TCP_ACK;
-		out.ack = bpf_htonl(bpf_ntohl(p->seq) + taken);
+		out->flags = TCP_RST | TCP_ACK;
+		out->ack = bpf_htonl(bpf_ntohl(p->seq) + taken);
 	}
-	out.partial = !r->native && is_partial(p);
+}
+
+/* The pod is told once, by the first packet with data. */
+static __always_inline int refuse(struct xdp_md *ctx, const struct rules *r, const struct packet *p,
+				  bool told)
+{
+	bool data = !opens(p) && (p->len > p->header || p->flags & TCP_FIN);
+	struct reset out = {};
+	__u32 next;
+
+	if (data && !told && next_byte(ctx, p, &next)) {
+		flow_put(p, r->generation, KW_V_TOLD);
+		to_pod(&out, next);
+	} else {
+		to_sender(&out, p);
+	}
+	out.partial = !(out.back && r->native) && is_partial(p);
 	if (!reset_packet(ctx, p, &out))
 		return XDP_DROP;
+	if (!out.back)
+		return XDP_PASS;
 	/* In veth's driver a packet of XDP_TX waits for the peer's next one, unless the
 	 * peer has a program too; one that is redirected does not. */
 	return r->native ? bpf_redirect(ctx->ingress_ifindex, 0) : XDP_TX;
-}
-
-/* Data for a connection that is denied. Only the byte that the socket waits for ends it:
- * any other number it would ask about. */
-static __always_inline int reset_pod(struct xdp_md *ctx, const struct rules *r,
-				     const struct packet *p)
-{
-	struct reset out = { .flags = TCP_RST };
-	__u32 next;
-
-	if (!next_byte(ctx, p, &next))
-		return reset_sender(ctx, r, p);
-	flow_put(p, r->generation, KW_V_TOLD);
-	out.seq = bpf_htonl(next);
-	out.partial = is_partial(p);
-	return reset_packet(ctx, p, &out) ? XDP_PASS : XDP_DROP;
 }
 
 /* On a packet of which none is known; 0: there is none to be had. */
@@ -187,7 +197,6 @@ int xdpauth(struct xdp_md *ctx)
 	__u32 verdict = 0;
 	struct packet p;
 	struct rules r;
-	bool data;
 
 	switch (parse(ctx, &p)) {
 	case IS_OTHER:
@@ -207,10 +216,7 @@ int xdpauth(struct xdp_md *ctx)
 		return drop(false);
 	if (verdict == KW_V_ALLOW)
 		return XDP_PASS;
-	data = !opens(&p) && (p.len > p.header || p.flags & TCP_FIN);
-	if (verdict == KW_V_DENY && data)
-		return reset_pod(ctx, &r, &p);
-	return reset_sender(ctx, &r, &p);
+	return refuse(ctx, &r, &p, verdict == KW_V_TOLD);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
