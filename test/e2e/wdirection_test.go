@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -29,7 +30,12 @@ type line struct {
 // call connects from one pod to an address that another listens on.
 func call(t testing.TB, from, to *pod, addr string) *line {
 	t.Helper()
-	l := to.listen(addr)
+	return callAt(t, from, to, addr, addr)
+}
+
+func callAt(t testing.TB, from, to *pod, listen, addr string) *line {
+	t.Helper()
+	l := to.listen(listen)
 	var d *line
 	accepted := make(chan net.Conn, 1)
 	go func() {
@@ -218,6 +224,56 @@ func TestInboundConnectionThatStoodBeforeEnrolmentIsJudged(t *testing.T) {
 	d.wantAlive("not enrolled")
 	m.enroll(p)
 	d.wantReset("enrolled")
+}
+
+// A server that alone speaks hears of the end, too, and so does its client.
+func TestStandingStreamFromTheServerIsReset(t *testing.T) {
+	m := newMesh(t)
+	p, other := m.enrolled(serverIP), m.pod(clientIP)
+	m.apply(wds(wpod("p", serverIP)), policies(policy("p", "NAMESPACE", "DENY", onlyWhen("destinationPorts", []int{1}))))
+	d := call(t, other, p, at(serverIP, 7001))
+	d.wantAlive("allowed")
+	ends := make(chan error, 2)
+	go func() {
+		for buf := make([]byte, 4096); ; {
+			if _, err := d.far.Write(buf); err != nil {
+				ends <- fmt.Errorf("server: %w", err)
+				return
+			}
+		}
+	}()
+	go func() {
+		for buf := make([]byte, 4096); ; {
+			if _, err := d.near.Read(buf); err != nil {
+				ends <- fmt.Errorf("client: %w", err)
+				return
+			}
+		}
+	}()
+	if err := errors.Join(d.near.SetDeadline(time.Now().Add(patience)), d.far.SetDeadline(time.Now().Add(patience))); err != nil {
+		t.Fatal(err)
+	}
+	m.apply(denyAll())
+	for range 2 {
+		if err := <-ends; !errors.Is(err, unix.ECONNRESET) && !errors.Is(err, unix.EPIPE) {
+			t.Errorf("%v, want a reset", err)
+		}
+	}
+}
+
+// A listener of both families takes IPv4 clients by an IPv6 socket.
+func TestIPv4ConnectionsOfIPv6SocketsAreJudgedByDirection(t *testing.T) {
+	m := newMesh(t)
+	p, other := m.pod(serverIP, serverIP6), m.pod(clientIP, clientIP6)
+	m.apply(wds(wpod("p", serverIP)), policies(policy("p", "NAMESPACE", "DENY", onlyWhen("destinationPorts", []int{1}))))
+	in := callAt(t, other, p, "[::]:7001", at(serverIP, 7001))
+	own := callAt(t, p, other, "[::]:7002", at(clientIP, 7002))
+	m.enroll(p)
+	in.wantAlive("allowed")
+	own.wantAlive("allowed")
+	m.apply(denyAll())
+	own.wantAlive("own")
+	in.wantReset("denied")
 }
 
 func TestNodesOwnTrafficIsExemptByDefault(t *testing.T) {

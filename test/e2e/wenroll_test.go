@@ -80,6 +80,39 @@ func TestWorkloadEnrolmentIsAcknowledgedRepeatedAndUndone(t *testing.T) {
 	check("after down and up", false)
 }
 
+// Pods come in crowds when a node comes up, and so do the calls for them.
+func TestWorkloadManyPodsAreEnrolledAtOnce(t *testing.T) {
+	m := newMesh(t)
+	m.backends()
+	m.apply(wds(serviceA(), a1()), denyAll())
+	stranger := m.pod(clientIP).client(0)
+	var list []*pod
+	for i := range 8 {
+		p := m.pod(fmt.Sprintf("10.3.2.%d", i+1))
+		p.serve(at(fmt.Sprintf("10.3.2.%d", i+1), 7000))
+		list = append(list, p)
+	}
+	for _, verb := range []string{"enroll", "unenroll", "enroll"} {
+		done := make(chan result)
+		for _, p := range list {
+			cmd := m.command(verb, "--netns", p.path)
+			go func() { done <- runCommand(t, cmd) }()
+		}
+		for range list {
+			if r := <-done; r.code != exitDone {
+				t.Error(r)
+			}
+		}
+		for i, p := range list {
+			want := map[string]string{"enroll": at(ip1, 8080), "unenroll": vipA}[verb]
+			wantReach(t, p.client(0), vipA, want)
+			if got := denied(stranger, at(fmt.Sprintf("10.3.2.%d", i+1), 7000)); got != (verb == "enroll") {
+				t.Errorf("after %s a denied connection was denied: %v", verb, got)
+			}
+		}
+	}
+}
+
 // What is repaired by another enroll or up.
 func TestWorkloadEnrolmentIsRepaired(t *testing.T) {
 	m := newMesh(t)

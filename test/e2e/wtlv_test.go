@@ -370,3 +370,34 @@ func TestHalfClosedConnectionToAWaypointWaitsForItsAnswer(t *testing.T) {
 		})
 	}
 }
+
+// Data that goes out with the SYN leaves before there is a connection: it cannot have
+// metadata in front, and is counted.
+func TestFastOpenToAWaypointIsCounted(t *testing.T) {
+	m := newMesh(t)
+	c := m.enrolled(clientIP).client(0)
+	got := m.pod().record(at(wp1, plainPort))
+	m.apply(wds(a1("waypoint", byIP(wp1))))
+	for i := range 2 { // for the cookie, and with it
+		c.do(func() {
+			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer unix.Close(fd)
+			if err := unix.Sendto(fd, []byte("x"), unix.MSG_FASTOPEN, sockaddr(netip.MustParseAddrPort(at(ip1, 80)))); err != nil {
+				t.Error(err)
+			}
+			if err := unix.Shutdown(fd, unix.SHUT_WR); err != nil {
+				t.Error(err)
+			}
+			data := <-got
+			right := bytes.Equal(data, append(metadata(at(ip1, 80)), 'x'))
+			t.Logf("received % x", data)
+			if n := m.counted("early_data"); !right && n != i+1 {
+				t.Errorf("%d connections are counted, of %d without metadata", n, i+1)
+			}
+		})
+	}
+}
