@@ -214,7 +214,14 @@ func (a *auth) time(f frame, repeat int) float64 {
 	a.t.Helper()
 	b := f.bytes()
 	o := libbpfgo.RunOpts{DataIn: b, DataSizeIn: uint32(len(b)), DataOut: make([]byte, 1<<16), DataSizeOut: 1 << 16, Repeat: repeat}
-	must(a.t, a.prog.Run(&o))
+	for {
+		err := a.prog.Run(&o)
+		if errors.Is(err, syscall.EINTR) {
+			continue // Go's scheduler sends signals
+		}
+		must(a.t, err)
+		break
+	}
 	if o.RetVal != pass {
 		a.t.Fatalf("verdict %d, want pass", o.RetVal)
 	}
