@@ -88,7 +88,7 @@ func (p probe) try() (err error) {
 // and for each denial to be counted under the policy's name.
 func (c *court) wantDenied(t *testing.T, denied map[string]string) {
 	t.Helper()
-	before := c.denials(t)
+	before, byNone := c.denials(t), c.counted("denied_by_none")
 	for _, who := range everyProbe {
 		err := c.probes[who].try()
 		if _, no := denied[who]; no && err != unix.ECONNREFUSED {
@@ -99,9 +99,14 @@ func (c *court) wantDenied(t *testing.T, denied map[string]string) {
 	}
 	want := maps.Clone(before)
 	for _, name := range denied {
-		if name != "" {
+		if name == "" {
+			byNone++
+		} else {
 			want[name]++
 		}
+	}
+	if got := c.counted("denied_by_none"); got != byNone {
+		t.Errorf("denials for want of a policy that allows: %d, want %d", got, byNone)
 	}
 	if got := c.denials(t); !maps.Equal(got, want) {
 		t.Errorf("denials by policy: %v, want %v", got, want)

@@ -198,3 +198,51 @@ func TestWorkloadApplyUnderTraffic(t *testing.T) {
 		}
 	}
 }
+
+// used are the entries of the maps, by name.
+func (m *mesh) used() map[string]int {
+	m.t.Helper()
+	var status struct {
+		Usage struct {
+			Maps []struct {
+				Map     string
+				Entries int
+			}
+		}
+	}
+	m.query(&status, "status")
+	used := map[string]int{}
+	for _, u := range status.Usage.Maps {
+		used[u.Map] = u.Entries
+	}
+	if used["km_res"] == 0 {
+		m.t.Errorf("status does not say how full the maps are: %v", used)
+	}
+	return used
+}
+
+func TestWorkloadUpdatesLeaveNothingBehind(t *testing.T) {
+	m, w, c := highway(t)
+	one := m.batch(aOf(8080, ip1, ip2), denyAll())
+	other := m.batch(wds(append(waypoint(), wsvc("b", vips("10.96.0.2", "fd00:96::2"), wport(80, 9090)),
+		wpod("b1", ip3, serves("b", wport(80, 9090))), wpod("x", "10.9.9.9"))...), policies())
+	gone := m.batch(wdelta([]string{keyOf("a"), uid("a-" + ip1)}), policyDelta([]string{"istio-system/deny-all"}))
+	for _, file := range []string{one, other, gone, one} {
+		w.publish(file)
+	}
+	before := m.used()
+	w.loopWhile(func() { c.spread(vipA, lot/3) }, one, other, gone)
+	w.publish(one)
+	w.publish(one)
+	if after := m.used(); !maps.Equal(before, after) {
+		t.Errorf("entries before and after many updates:\n%v\n%v", before, after)
+	}
+	w.stop()
+	m.apply(wds(), policies())
+	m.apply(wds(wpod("x", "10.9.9.9")))
+	for name, n := range m.used() {
+		if n > 8 {
+			t.Errorf("%d entries of %s with one workload", n, name)
+		}
+	}
+}
