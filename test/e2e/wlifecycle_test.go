@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -298,5 +299,126 @@ func TestFailedModeChangeLeavesTheOldMode(t *testing.T) {
 		n.want(exitDone, "--mode", "ads", "up") // back
 		n.wantOneMode("ads")
 		wantReach(t, pod.client(0), vipA, at(ip2, 8080))
+	}
+}
+
+// A connection that is open to a waypoint and has not written yet when the programs
+// are replaced has its metadata all the same.
+func TestOpenConnectionsToAWaypointFollowAnUpgrade(t *testing.T) {
+	m := newMesh(t)
+	c := m.enrolled(clientIP).client(0)
+	got := m.pod().record(at(wp1, plainPort))
+	m.apply(wds(a1("waypoint", byIP(wp1))))
+	for _, flags := range [][]string{{}, {"--flow-entries", "4096"}, {"--policy-slots", "8192"}} {
+		wantTold(t, c, at(ip1, 80), got, append(metadata(at(ip1, 80)), 'x'), func(fd int) error {
+			m.up(flags...)
+			return writeAll(fd, []byte("x"))
+		})
+	}
+	// Pins that are lost change nothing either.
+	wantTold(t, c, at(ip1, 80), got, append(metadata(at(ip1, 80)), 'x'), func(fd int) error {
+		for pin := range m.pinIDs() {
+			if strings.Contains(pin, "/link/") {
+				if err := os.Remove(filepath.Join(m.bpf, pin)); err != nil {
+					return err
+				}
+			}
+		}
+		m.up()
+		return writeAll(fd, []byte("x"))
+	})
+}
+
+func TestKilledEnrolmentIsMadeWholeByTheNext(t *testing.T) {
+	j := newJudged(t)
+	for i := range 12 {
+		verb := []string{"enroll", "unenroll"}[i%2]
+		cmd := j.command(verb, "--netns", j.server.path)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(rand.IntN(12)) * time.Millisecond)
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Wait(); err == nil {
+			t.Logf("%s was done before it was killed", verb)
+		}
+		if i%4 < 2 {
+			j.up() // makes whole what is half enrolled, and forgets what is half released
+		}
+		j.enroll(j.server)
+		j.wantWhole(verb + " killed, then enroll")
+		if got := j.nicLinks(j.server.cookie()); len(got) != 1 {
+			t.Errorf("links on the NIC: %v", got)
+		}
+	}
+	j.want(exitDone, "unenroll", "--netns", j.server.path)
+	if denied(j.stranger, at(serverIP, 7000)) {
+		t.Error("a pod that was released is still judged")
+	}
+}
+
+// Whoever calls at the same moment, each command does what it is for.
+func TestWorkloadCommandsAtOnce(t *testing.T) {
+	j := newJudged(t)
+	guest := j.pod("10.3.9.9")
+	other := j.write(wds(serviceA(), a1(), wpod("p", serverIP), wpod("z", "10.9.9.9")))
+	done := make(chan []result)
+	loop := func(n int, commands ...[]string) {
+		go func() {
+			var failed []result
+			for i := range n {
+				if r := runCommand(t, j.command(commands[i%len(commands)]...)); r.code != exitDone {
+					failed = append(failed, r)
+				}
+			}
+			done <- failed
+		}()
+	}
+	loop(16, []string{"enroll", "--netns", guest.path}, []string{"unenroll", "--netns", guest.path})
+	loop(16, []string{"apply", "-f", other}, []string{"apply", "-f", j.config})
+	loop(8, []string{"up", "--flow-entries", "4096"}, []string{"up", "--flow-entries", "65536"})
+	loop(16, []string{"get", "services"}, []string{"status"}, []string{"get", "enrolled"})
+	for range 4 {
+		for _, r := range <-done {
+			t.Error(r)
+		}
+	}
+	j.want(exitDone, "apply", "-f", j.config)
+	j.wantWhole("after all")
+}
+
+func TestWorkloadRunStaysAndOthersWorkBesideIt(t *testing.T) {
+	m := &mesh{newNodeOf(t, "workload"), newFabric(t)}
+	m.backends()
+	daemon := m.background("run")
+	if err := eventually(func() error { return wantUp(m.node) }); err != nil {
+		t.Fatal(err)
+	}
+	c := m.enrolled(clientIP).client(0)
+	m.apply(wds(serviceA(), a1()))
+	wantReach(t, c, vipA, at(ip1, 8080))
+	m.up() // the same build: nothing to do
+	refused(t, exitLocked, m.run("down"), fmt.Sprint(daemon.Process.Pid))
+	refused(t, exitLocked, m.run("--mode", "ads", "up"), fmt.Sprint(daemon.Process.Pid))
+	wantReach(t, c, vipA, at(ip1, 8080))
+	if err := daemon.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := daemon.Wait(); err == nil {
+		t.Error("a killed kmesh-node ended well")
+	}
+	wantReach(t, c, vipA, at(ip1, 8080))
+}
+
+func TestExampleOfWorkloadModeIsTaken(t *testing.T) {
+	m := newMesh(t)
+	m.want(exitDone, "apply", "-f", repoFile(t, "example", "workload"))
+	for _, kind := range []string{"services", "workloads", "policies"} {
+		var list []any
+		if m.query(&list, "get", kind); len(list) == 0 {
+			t.Errorf("the example has no %s", kind)
+		}
 	}
 }
