@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"fmt"
+	"net/netip"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -150,6 +151,74 @@ func TestWorkloadNewNICIsTaken(t *testing.T) {
 	m.enroll(p)
 	if !denied(m.pod(clientIP).client(0), at(serverIP, 7000)) {
 		t.Error("a denied connection was let in")
+	}
+}
+
+// A NIC that is gone is forgotten, and the one that takes its place is taken by up.
+func TestWorkloadNICThatIsReplaced(t *testing.T) {
+	m := newMesh(t)
+	m.backends()
+	p := m.enrolled(serverIP)
+	other := m.pod(clientIP).client(0)
+	m.apply(wds(serviceA(), a1(), wpod("p", serverIP)), denyAll())
+	for i := range 3 {
+		run(t, "", "ip", "-n", p.name, "link", "del", "eth0")
+		m.up()
+		if links := m.nicLinks(p.cookie()); len(links) > 0 {
+			t.Errorf("without a NIC there is %v", links)
+		}
+		if !m.cookies()[p.cookie()] {
+			t.Error("a pod without a NIC is not enrolled any more")
+		}
+		m.net.plug(t, p)
+		p.has = map[netip.Addr]bool{}
+		p.serve(at(serverIP, 7000+i))
+		m.up()
+		if !denied(other, at(serverIP, 7000+i)) {
+			t.Error("a denied connection was let in")
+		}
+		wantReach(t, p.client(0), vipA, at(ip1, 8080))
+	}
+}
+
+// Each of a pod's NICs is judged.
+func TestWorkloadPodWithTwoNICs(t *testing.T) {
+	m := newMesh(t)
+	second := newFabric(t)
+	p := m.pod(serverIP)
+	run(t, "", "ip", "link", "add", "second", "type", "veth", "peer", "name", "net1", "netns", p.name)
+	run(t, "", "ip", "link", "set", "second", "master", second.name, "up")
+	run(t, "link set net1 up\naddr add 192.168.7.1/24 dev net1\n", "ip", "-n", p.name, "-batch", "-")
+	m.enroll(p)
+	if links := m.nicLinks(p.cookie()); len(links) != 2 {
+		t.Errorf("two NICs have %v", links)
+	}
+	p.serve(at(serverIP, 7000))
+	l := p.listen("192.168.7.1:7000")
+	defer l.Close()
+	guest := newPod(t)
+	run(t, "", "ip", "link", "add", "guest", "type", "veth", "peer", "name", "eth0", "netns", guest.name)
+	run(t, "", "ip", "link", "set", "guest", "master", second.name, "up")
+	run(t, "link set eth0 up\naddr add 192.168.7.2/24 dev eth0\n", "ip", "-n", guest.name, "-batch", "-")
+	c := guest.client(0)
+	connects := func() (err error) {
+		c.do(func() {
+			var conn *conn
+			if conn, err = open("192.168.7.1:7000"); err == nil {
+				conn.close()
+			}
+		})
+		return err
+	}
+	if err := connects(); err != nil {
+		t.Error(err)
+	}
+	m.apply(denyAll())
+	if err := connects(); err != unix.ECONNREFUSED {
+		t.Errorf("by the second NIC: %v, want the connection to be denied", err)
+	}
+	if !denied(m.pod(clientIP).client(0), at(serverIP, 7000)) {
+		t.Error("by the first NIC a denied connection was let in")
 	}
 }
 
