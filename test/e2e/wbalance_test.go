@@ -178,3 +178,21 @@ func TestWorkloadOfAnotherNetworkIsNoEndpoint(t *testing.T) {
 	m.apply(d)
 	wantSpread(t, c, vipA, took(10))
 }
+
+// Settings of a later up count for what is in the maps already.
+func TestWorkloadSettingsOfALaterUp(t *testing.T) {
+	m, c := lane(t, "--locality", "r1/z1")
+	m.apply(served(serviceA(lb("STRICT", "REGION")...), place("r1", "", ""), place("r2", "", "")))
+	wantSpread(t, c, vipA, took(10))
+	m.up("--locality", "r2")
+	wantSpread(t, c, vipA, took(0, 10))
+	m.up("--locality", "r3/z1/s1")
+	wantReach(t, c, vipA, vipA)
+	m.up()
+	wantReach(t, c, vipA, vipA) // nothing says where the node is
+	m.apply(wds(serviceA("waypoint", byIP(ip3)), a1()))
+	m.up("--waypoint-port", "8080")
+	wantReach(t, c, vipA, at(ip3, 8080))
+	m.up("--waypoint-port", "9090")
+	wantReach(t, c, vipA, at(ip3, 9090))
+}
