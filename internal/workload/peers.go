@@ -105,7 +105,7 @@ func setOf(key string) authz.Set {
 type table[K comparable] struct {
 	index map[K]uint32
 	slots []slot[K]
-	fresh bool // a key was added since the image was written
+	fresh bool // a key that the image may not have was taken
 }
 
 type slot[K comparable] struct {
@@ -127,6 +127,9 @@ func (t *table[K]) take(key K) uint32 {
 	i, ok := t.index[key]
 	if !ok {
 		i = t.place(key)
+	}
+	// One that nothing needed for a while may have gone from the image.
+	if at := &t.slots[i]; !ok || at.refs == 0 && !at.held {
 		t.fresh = true
 	}
 	t.slots[i].refs++
