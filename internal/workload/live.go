@@ -92,7 +92,8 @@ func (s *Store) load() error {
 	l.model.derive()
 	l.adopt()
 	head := as[imageC](m.image(true))
-	l.image = l.repair || head.abi != abiVersion
+	// Seen from another place, an index in the image may be somebody else's.
+	l.image = l.repair || head.abi != abiVersion || l.generation > 0 && uint64(m.meta.view) != l.model.view()
 	l.nextSet, l.nextResource = max(uint32(m.meta.next_set), 1), max(uint32(m.meta.next_resource), 1)
 	l.unchecked = l.model.dirty
 	l.unchecked.policies = false

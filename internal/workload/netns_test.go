@@ -3,8 +3,10 @@
 package workload
 
 import (
+	"net/netip"
 	"testing"
 
+	"github.com/kmesh-net/kmesh-node/internal/authz"
 	"github.com/kmesh-net/kmesh-node/internal/bpfmap"
 )
 
@@ -92,4 +94,35 @@ func TestLocalityOfAnEnrolledPod(t *testing.T) {
 		t.Errorf("another waypoint port: %s", got)
 	}
 	k.checkWhole(s)
+}
+
+// Where another process finds the node in another network, addresses are other workloads'
+// there, and the image is made anew for them.
+func TestAnotherNetwork(t *testing.T) {
+	k := newKernel(t)
+	s := k.open(Options{})
+	deny := policy(`name: "deny" namespace: "ns" scope: NAMESPACE action: DENY groups { rules { matches { principals { suffix: "sa/bad" } } } }`)
+	twins := list(deny, pod("server", "10.0.0.9", `network: "far" node: "n1"`), pod("near", "10.0.0.9", `network: "near" node: "n2"`),
+		pod("a-near", "10.0.0.1", `network: "near" service_account: "bad"`), pod("a-far", "10.0.0.1", `network: "far" service_account: "good"`))
+	k.settle(nodeSettings{name: "n1"})
+	refresh(t, s)
+	apply(t, s, delta(twins))
+	for _, tc := range []struct {
+		node string
+		want bool
+	}{{"n1", true}, {"n2", false}, {"n1", true}} {
+		k.settle(nodeSettings{name: tc.node})
+		s := k.open(Options{})
+		refresh(t, s)
+		from, to := s.live.peers[netip.MustParseAddr("10.0.0.1")], s.live.peers[netip.MustParseAddr("10.0.0.9")]
+		d := authz.ImageOf(s.maps.image(true)).Decide(uint32(from.identity), uint32(to.pset),
+			authz.Packet{Source: netip.MustParseAddr("10.0.0.1"), Destination: netip.MustParseAddr("10.0.0.9"), Port: 80})
+		if d.Allowed != tc.want {
+			t.Errorf("on node %s: %+v, want %v", tc.node, d, tc.want)
+		}
+		generation := s.maps.generation()
+		if refresh(t, k.open(Options{})); s.maps.generation() != generation {
+			t.Errorf("on node %s: a refresh of what is whole wrote", tc.node)
+		}
+	}
 }

@@ -4,6 +4,7 @@ package workload
 
 import (
 	"bytes"
+	"hash/crc64"
 	"maps"
 	"net/netip"
 
@@ -91,6 +92,15 @@ func (m *model) locate() locality {
 
 // foreign says whether something of a network is out of this node's reach.
 func (m *model) foreign(network string) bool { return m.here.known && network != m.here.network }
+
+// view tells from each other the places from which addresses belong to different
+// workloads.
+func (m *model) view() uint64 {
+	if !m.here.known {
+		return 0
+	}
+	return crc64.Checksum([]byte("network "+m.here.network), crc64.MakeTable(crc64.ECMA))
+}
 
 // matches says whether two places are in one scope. A zone's name means something within
 // its region only, a subzone's within its zone.

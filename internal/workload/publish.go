@@ -71,7 +71,7 @@ func (s *Store) write(l *live, p *plan) error {
 		{"messages", func() error { return put(m, "km_res", p.chunkKeys, p.chunks) }},
 		{"blocks", func() error { return put(m, "km_block", p.blockKeys, p.blocks) }},
 		{"denied", func() error { return s.writeDenied(p) }},
-		{"image", func() error { s.writeImage(p); return nil }},
+		{"image", func() error { s.writeImage(l, p); return nil }},
 		{"peers", func() error { return s.writePeers(p) }},
 		{"frontends", func() error { return s.writeFrontends(l, p) }},
 		{"waypoints", func() error { return s.markWaypoints(l, p.waypoints || l.repair) }},
@@ -114,7 +114,8 @@ func (s *Store) writeDenied(p *plan) error {
 	return nil
 }
 
-func (s *Store) writeImage(p *plan) {
+func (s *Store) writeImage(l *live, p *plan) {
+	atomic.StoreUint64(word(&s.maps.meta.view), l.model.view())
 	if p.image == nil {
 		return
 	}

@@ -57,29 +57,59 @@ func TestLocked(t *testing.T) {
 	k := newKernel(t)
 	o := Options{LockFile: filepath.Join(t.TempDir(), "x.lock"), LockTimeout: 20 * time.Millisecond}
 	s := k.open(o)
-	f, err := os.Open(o.LockFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := f.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
-		t.Fatal(err)
-	}
-	if _, err = s.Apply(delta(before()), false); exit.Code(err) != exit.Locked {
+	defer holdLock(t, o.LockFile)()
+	if _, err := s.Apply(delta(before()), false); exit.Code(err) != exit.Locked {
 		t.Errorf("%v, want code %d", err, exit.Locked)
 	}
 	if _, err := Open(k.fd, o); exit.Code(err) != exit.Locked {
 		t.Errorf("%v, want code %d", err, exit.Locked)
 	}
-	// down removes the file; the lock of a file without a name counts for nothing.
-	if err := os.Remove(o.LockFile); err != nil {
+	// down removes the file: who waited for it then waits for the one of that name.
+	s = k.open(Options{LockFile: filepath.Join(t.TempDir(), "y.lock"), LockTimeout: time.Minute})
+	old := holdLock(t, s.opts.LockFile)
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.Apply(delta(before()), false)
+		done <- err
+	}()
+	time.Sleep(20 * time.Millisecond)
+	if err := os.Remove(s.opts.LockFile); err != nil {
 		t.Fatal(err)
 	}
-	apply(t, s, delta(before()))
+	second := holdLock(t, s.opts.LockFile)
+	defer func() {
+		if second != nil {
+			second()
+		}
+	}()
+	old()
+	select {
+	case err := <-done:
+		t.Fatalf("went on while another held the lock: %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	second()
+	second = nil
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// holdLock takes a lock as another process would.
+func holdLock(t *testing.T, path string) (release func()) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // What a publication that failed, and could not be taken back at once, has written, the
