@@ -4,6 +4,7 @@ package workload
 
 import (
 	"net/netip"
+	"slices"
 
 	wapi "github.com/kmesh-net/kmesh-node/proto/workload"
 )
@@ -48,19 +49,45 @@ func (m *model) noteWorkload(r *resource) {
 func (m *model) conflicts(keys map[frontendKey]struct{}, peers map[netip.Addr]struct{}) []string {
 	var list []string
 	for k := range keys {
-		if c := m.claims[k]; len(c) > 1 {
-			for _, other := range c[1:] {
-				list = append(list, other.owner.String()+": address "+k.String()+" is that of "+c[0].owner.String()+" as well, which has it")
-			}
+		for _, c := range m.claims[k] {
+			list = append(list, m.taken(c.owner, k)...)
 		}
 	}
 	for a := range peers {
-		owners := m.owners(a)
-		if len(owners) < 2 {
-			continue
+		for _, w := range m.owners(a) {
+			list = append(list, m.shared(w, a)...)
 		}
-		for _, w := range owners[1:] {
-			list = append(list, w.String()+": address "+a.String()+" is that of "+owners[0].String()+" as well: it gives no identity")
+	}
+	return list
+}
+
+// taken says that another resource has a frontend that r claims.
+func (m *model) taken(r *resource, k frontendKey) []string {
+	first := m.claims[k][0].owner
+	if first == r {
+		return nil
+	}
+	return []string{r.String() + ": address " + k.String() + " is that of " + first.String() + " as well, which has it"}
+}
+
+// shared says that a workload came to an address before w, by name.
+func (m *model) shared(w *resource, a netip.Addr) []string {
+	owners := m.owners(a)
+	if len(owners) < 2 || owners[0] == w || !slices.Contains(owners, w) {
+		return nil
+	}
+	return []string{w.String() + ": address " + a.String() + " is that of " + owners[0].String() + " as well: it gives no identity"}
+}
+
+// told is what there is to say of r, never nil.
+func (m *model) told(r *resource) []string {
+	list := append(append([]string{}, r.warnings...), r.notes...)
+	for _, k := range r.claimed {
+		list = append(list, m.taken(r, k)...)
+	}
+	if r.kind == Workload {
+		for _, a := range r.addrs {
+			list = append(list, m.shared(r, a)...)
 		}
 	}
 	return list

@@ -34,7 +34,7 @@ func (s *Store) Policies() ([]PolicyView, error) {
 		for _, r := range l.model.sorted(Policy) {
 			v := PolicyView{Name: r.name, Scope: strings.ToLower(r.p.GetScope().String()),
 				Action: strings.ToLower(r.p.GetAction().String()), Groups: len(r.p.GetGroups()),
-				Notes: r.told(), Resource: r.p}
+				Notes: l.model.told(r), Resource: r.p}
 			var err error
 			if v.Denied, err = s.deniedBy(r.num); err != nil {
 				return err

@@ -100,6 +100,14 @@ func TestNotesAndWarnings(t *testing.T) {
 	wantLines(t, "warnings", r.Warnings,
 		"service ns/t: address 10.96.0.1:80 is that of service ns/s as well, which has it",
 		"workload twin2: address 10.0.0.5 is that of workload twin1 as well: it gives no identity")
+
+	// They stay to be read for as long as they hold.
+	m := l.model
+	wantLines(t, "told of t", m.told(m.res[Service]["ns/t"]), r.Warnings[0])
+	wantLines(t, "told of twin2", m.told(m.res[Workload]["twin2"]), r.Warnings[1])
+	for _, first := range []*resource{m.res[Service]["ns/s"], m.res[Workload]["twin1"], m.res[Workload]["node2"]} {
+		wantLines(t, "told of "+first.name, m.told(first))
+	}
 }
 
 func wantLines(t *testing.T, what string, got []string, want ...string) {

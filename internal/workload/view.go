@@ -119,7 +119,7 @@ func (l *live) serviceView(r *resource) ServiceView {
 	m := l.model
 	v := ServiceView{Name: r.name, Addresses: []string{}, Ports: []PortView{}, Endpoints: []EndpointView{},
 		Waypoint: m.waypointText(r), LoadBalancing: balanceText(r.s.GetLoadBalancing()),
-		Frontends: l.frontendViews(r), Notes: r.told(), Resource: r.s}
+		Frontends: l.frontendViews(r), Notes: m.told(r), Resource: r.s}
 	for _, n := range r.s.GetAddresses() {
 		a := addressOf(n.GetAddress()).String()
 		if n.GetNetwork() != "" && n.GetNetwork() != m.here.network {
@@ -147,11 +147,6 @@ func (l *live) serviceView(r *resource) ServiceView {
 		}
 	}
 	return v
-}
-
-// told is what was noted of r, never nil.
-func (r *resource) told() []string {
-	return append(append([]string{}, r.warnings...), r.notes...)
 }
 
 func (l *live) frontendViews(r *resource) []FrontendView {
@@ -239,7 +234,7 @@ func (l *live) workloadView(r *resource, policies []*resource) WorkloadView {
 	m, w := l.model, r.w
 	v := WorkloadView{UID: r.name, Name: w.GetName(), Namespace: w.GetNamespace(), Addresses: []string{}, Node: w.GetNode(),
 		Status: strings.ToLower(w.GetStatus().String()), Services: []string{}, Policies: []string{},
-		Waypoint: m.waypointText(r), Frontends: l.frontendViews(r), Notes: r.told(), Resource: w}
+		Waypoint: m.waypointText(r), Frontends: l.frontendViews(r), Notes: m.told(r), Resource: w}
 	loc := w.GetLocality()
 	v.Locality = strings.TrimRight(strings.Join([]string{loc.GetRegion(), loc.GetZone(), loc.GetSubzone()}, "/"), "/")
 	for name := range w.GetServices() {
