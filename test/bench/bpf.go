@@ -222,6 +222,24 @@ func strangers(cgroup int) int {
 	return effective(cgroup, C.BPF_CGROUP_INET4_CONNECT) + effective(cgroup, C.BPF_CGROUP_SOCK_OPS)
 }
 
+// switchedOn counts the links of cgroups anywhere. While there is one, the kernel looks
+// for programs of its kind at every connection of the host.
+func switchedOn() int {
+	n := 0
+	for id := C.__u32(0); C.bpf_link_get_next_id(id, &id) == 0; {
+		fd := C.bpf_link_get_fd_by_id(id)
+		if fd < 0 {
+			continue // it went
+		}
+		var kind, prog, attach C.__u32
+		if C.link_info(fd, &kind, &prog, &attach) == 0 && kind == C.BPF_LINK_TYPE_CGROUP {
+			n++
+		}
+		closeFD(int(fd))
+	}
+	return n
+}
+
 // enableStats turns run statistics on until the descriptor is closed.
 func enableStats() (int, error) {
 	fd := C.bpf_enable_stats(C.BPF_STATS_RUN_TIME)

@@ -74,6 +74,15 @@ func (b *bench) floorHooks(names ...string) (hooks, error) {
 	return set, nil
 }
 
+// baseNote warns where connections without any program of the benchmark's meet the
+// kernel's hooks switched on: the base is slower then, and what is added to it less.
+func baseNote() string {
+	if n := switchedOn(); n > 0 {
+		return fmt.Sprintf("; %d links of others on cgroups switched the hooks on for the base too: it is slower, and the floor too low", n)
+	}
+	return ""
+}
+
 // measureLatency adds what connect() of a redirected connection takes longer than
 // without any program, beside what return-only programs on the same hooks add.
 func (b *bench) measureLatency() error {
@@ -97,8 +106,8 @@ func (b *bench) measureLatency() error {
 		row{Figure: "added to connect() p50, return-only programs", Unit: "us", Reference: some(1)}.from(least),
 		row{
 			Figure: "added to connect() p50", Unit: "us", Reference: some(2.1), Floor: some(median(least)), Target: &bound,
-			Note: fmt.Sprintf("%.2f times the floor, the target is 1.4 times; %d rounds of %d connections each way",
-				median(ours)/median(least), latencyRounds, latencyLength),
+			Note: fmt.Sprintf("%.2f times the floor, the target is 1.4 times; %d rounds of %d connections each way%s",
+				median(ours)/median(least), latencyRounds, latencyLength, baseNote()),
 		}.from(ours),
 	)
 	if b.rivals != nil {

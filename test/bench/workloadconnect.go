@@ -120,9 +120,10 @@ func (b *bench) measureWorkloadLatency(events *reader) error {
 		row{Figure: "connect() p50, no BPF", Unit: "us", Reference: some(12)}.from(out[0]),
 		row{Figure: "added to connect() p50, return-only programs", Unit: "us", Reference: some(0.8)}.from(least),
 		added("added to connect() p50, no reader of events", 2.4, 1.4, apart(out[2], out[0]),
-			fmt.Sprintf("%d rounds of %d connections each way", latencyRounds, latencyLength)),
+			fmt.Sprintf("%d rounds of %d connections each way%s", latencyRounds, latencyLength, baseNote())),
 		added("added to connect() p50, with a reader", 16.4, 2, apart(out[3], out[0]),
-			fmt.Sprintf("of %d connections the reader saw %d opened and %d closed", made, opened-openedBefore, closed-closedBefore)),
+			fmt.Sprintf("of %d connections the reader saw %d opened and %d closed%s",
+				made, opened-openedBefore, closed-closedBefore, baseNote())),
 	)
 	return nil
 }
