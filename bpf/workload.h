@@ -342,7 +342,7 @@ struct kw_meta {
 			* messages is made anew by a writer that finds it set */
 	__u64 any_port; /* frontends of port 0; raised before one is added, and lowered after
 			 * it is gone: while it is 0 a connect does not look for one */
-	__u64 view; /* the writer's own: for which place of the node peers were derived */
+	__u64 view;	/* the writer's own: for which place of the node peers were derived */
 	__u64 reserved[2];
 };
 

@@ -47,12 +47,11 @@ func must(t testing.TB, err error) {
 
 // auth is xdpauth with maps of its own.
 type auth struct {
-	t      testing.TB
-	mod    *libbpfgo.Module
-	prog   *libbpfgo.BPFProg
-	image  []byte // km_policy
-	state  *pstate
-	policy []uint32
+	t     testing.TB
+	mod   *libbpfgo.Module
+	prog  *libbpfgo.BPFProg
+	image []byte // km_policy
+	state *pstate
 }
 
 func load(t testing.TB, flows int) *auth {

@@ -17,8 +17,6 @@ import (
 // dice makes policies and packets from few values, so that they meet.
 type dice struct{ *rand.Rand }
 
-func (d dice) one(in int) bool { return d.IntN(in) == 0 }
-
 func pick[T any](d dice, v ...T) T { return v[d.IntN(len(v))] }
 
 var (
