@@ -18,6 +18,9 @@ func NewWorkloadBpf(cfg *Config) (*WorkloadBpf, error) {
 	w := &WorkloadBpf{k}
 	k.mapsReady, k.beside = w.prepareWriter, w.bringUpToDate
 	k.timed(begin).Info("phase NewWorkloadBpf")
+	if cfg.Settings.ManageAll {
+		k.log.Warn("--manage all is about connects: policies hold for what comes in to enrolled pods, and there alone")
+	}
 	return w, nil
 }
 

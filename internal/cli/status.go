@@ -129,7 +129,11 @@ func (r *statusReport) text(w io.Writer) error {
 	head.add("mode", r.Mode)
 	head.add("release", r.Release)
 	head.add("cgroup", r.Cgroup)
-	head.add("managed", r.Settings.Manage)
+	managed := r.Settings.Manage
+	if managed == "all" && r.Workload != nil {
+		managed += "; policies hold at enrolled pods alone"
+	}
+	head.add("managed", managed)
 	head.add("enrolled", fmt.Sprintf("%d network namespaces", r.Enrolled))
 	head.add("control address", onOff(r.Settings.ControlAddress))
 	if r.Workload != nil {
