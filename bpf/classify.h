@@ -54,13 +54,14 @@ static __always_inline __u32 lowest(__u64 word)
 	return bits(lower);
 }
 
-/* The own row slot k of a vector, or the default vector's. */
-static __always_inline const __u64 *row_slot(__u32 base, __u32 vector, __u32 other, __u32 k)
+/* The own row slot k of a vector, or that of its dimension's default vector. */
+static __always_inline const __u64 *row_slot(__u32 base, __u32 vector, __u32 defaults, __u32 dim,
+					     __u32 k)
 {
 	const struct kw_vector *head = slot_at(base + vector);
 
 	if (head && !(head->own >> k & 1)) {
-		vector = other;
+		vector = cell(defaults, dim);
 		head = slot_at(base + vector);
 	}
 	return head ? slot_at(base + vector + 1 + bits(head->own & ((1ull << k) - 1))) : NULL;
@@ -83,7 +84,7 @@ __attribute__((noinline)) int rows_find(__u64 at, __u64 v01, __u64 v23, __u64 v4
 	{
 		if (!v[d])
 			continue;
-		w = row_slot(base, v[d], cell(defaults, d), k);
+		w = row_slot(base, v[d], defaults, d, k);
 		if (!w)
 			return BROKEN;
 		_Pragma("clang loop unroll(full)") for (__u32 i = 0; i < ROW_WORDS; i++) rows[i] &=
@@ -119,8 +120,8 @@ static __always_inline __u64 begins(const struct kw_range *r, __u64 hi, __u64 lo
 }
 
 /* The vector of the last range that begins at or before the address, entry 0 at least: by
- * halves down to the slot, of which there are two in each See lookup.h for why the index
- * is only used as a key. */
+ * halves down to the slot, then between the two that it holds. See lookup.h for why the
+ * index is only used as a key. */
 __attribute__((noinline)) int range_find(__u64 table, __u64 n, __u64 hi, __u64 lo)
 {
 	__u32 from = unknown_zero(n), probe, take;
