@@ -129,7 +129,7 @@ struct kw_pstate {
 	__u32 half_shift;
 	__u32 exempt; /* the node's own addresses are not judged: 0 or 1 */
 	__u32 native; /* xdpauth runs in drivers: checksums that it sends have to be whole */
-	__u32 pad;
+	__u32 retired; /* gave way to another km_pstate: a writer that has this one begins anew */
 	__u64 reserved[5];
 };
 #define KW_POLICY_SLOTS 4096u /* of one half, unless the loader was told otherwise */

@@ -5,6 +5,7 @@ package loader
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/kmesh-net/kmesh-node/internal/workload"
 )
@@ -90,8 +91,29 @@ func (w *WorkloadBpf) Commit() error {
 	if err := w.commit(); err != nil {
 		return err
 	}
-	if !w.podsChanged && !w.resized["km_policy"] {
+	if w.resized["km_policy"] {
+		return w.renew()
+	}
+	if !w.podsChanged {
 		return nil
 	}
 	return w.refreshAgain()
+}
+
+// renew has what writers published into the old maps in the new ones; who comes
+// later finds that they gave way.
+func (w *WorkloadBpf) renew() error {
+	if w.oldPstate >= 0 {
+		retire := func(v uint32) error {
+			return withPstate(w.oldPstate, func(p *kwPstate) { atomic.StoreUint32((*uint32)(&p.retired), v) })
+		}
+		if err := retire(1); err != nil {
+			return loadError("retire", "km_pstate", err, "")
+		}
+		w.undo.push("bring km_pstate back", func() error { return retire(0) })
+	}
+	if err := w.writer.Renew(); err != nil {
+		return fmt.Errorf("refresh: %w", err)
+	}
+	return nil
 }

@@ -183,7 +183,13 @@ func (s *Store) Delete(kind Kind, name string) error {
 // Refresh brings what is derived up to date with what the loader wrote and the host
 // says, and finishes or takes back what another writer left unfinished. It writes only
 // what differs.
-func (s *Store) Refresh() error {
+func (s *Store) Refresh() error { return s.refresh(false) }
+
+// Renew is Refresh, and the image and all verdicts are made anew: another writer may have
+// published into the km_policy and km_pstate that gave way to these.
+func (s *Store) Renew() error { return s.refresh(true) }
+
+func (s *Store) refresh(anew bool) error {
 	return s.current(func(l *live) error {
 		if err := s.readHost(l); err != nil {
 			return err
@@ -192,6 +198,7 @@ func (s *Store) Refresh() error {
 		if head := as[imageC](s.maps.image(true)); head.abi != abiVersion {
 			l.image = true
 		}
+		l.image = l.image || anew
 		if err := s.publish(l, nil); err != nil {
 			return err
 		}

@@ -9,9 +9,13 @@ import (
 	"errors"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/kmesh-net/kmesh-node/internal/exit"
 )
 
 // Options of Open.
@@ -79,6 +83,10 @@ func (s *Store) locked(do func() error) (err error) {
 func (s *Store) current(do func(*live) error) error {
 	return s.locked(func() error {
 		s.opened = false
+		if atomic.LoadUint32((*uint32)(unsafe.Pointer(&s.maps.pstate.retired))) != 0 {
+			return &exit.Error{Code: exit.NotUp, Step: "open maps", Object: "km_policy",
+				Err: errors.New("another up made it anew"), Remedy: "run it again"}
+		}
 		if s.live == nil || s.live.generation != s.maps.generation() || s.maps.writing() != 0 {
 			if err := s.load(); err != nil {
 				return err
