@@ -127,8 +127,8 @@ struct kw_peer {
 struct kw_pstate {
 	__u64 word;
 	__u32 half_shift;
-	__u32 exempt; /* the node's own addresses are not judged: 0 or 1 */
-	__u32 native; /* xdpauth runs in drivers: checksums that it sends have to be whole */
+	__u32 exempt;  /* the node's own addresses are not judged: 0 or 1 */
+	__u32 native;  /* xdpauth runs in drivers: checksums that it sends have to be whole */
 	__u32 retired; /* gave way to another km_pstate: a writer that has this one begins anew */
 	__u64 reserved[5];
 };
