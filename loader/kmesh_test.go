@@ -291,6 +291,8 @@ func TestMissingCapabilityOfAPowerlessProcess(t *testing.T) {
 	if os.Getenv(powerlessEnv) == "" {
 		return
 	}
+	closed := t.TempDir()
+	must(t, os.Chmod(closed, 0))
 	runtime.LockOSThread()
 	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var none [2]unix.CapUserData
@@ -299,4 +301,10 @@ func TestMissingCapabilityOfAPowerlessProcess(t *testing.T) {
 	cfg.Mode = Ads
 	// The capabilities of this thread are what /proc/thread-self shows.
 	wantError(t, NewBpfLoader(&cfg).Start(context.Background()), exit.NotReady, "CAP_SYS_ADMIN", "run as root")
+	cfg.BpfFsPath = closed
+	_, err := GetStatus(&cfg)
+	wantError(t, err, exit.NotReady, "CAP_SYS_ADMIN", "run as root")
+	if strings.Contains(err.Error(), "\n") {
+		t.Errorf("more than one line: %v", err)
+	}
 }

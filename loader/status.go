@@ -101,7 +101,10 @@ func GetStatus(cfg *Config) (*Status, error) {
 	rec, err := t.load()
 	switch {
 	case errors.Is(err, os.ErrPermission):
-		return nil, errors.Join(capable(), err)
+		if caps := capable(); caps != nil {
+			return nil, caps
+		}
+		return nil, notReady("read record", t.meta(), err, "run it where bpffs may be read")
 	case err != nil || rec.Build == "" && !t.attached():
 		return nil, notUp("status", t)
 	}
