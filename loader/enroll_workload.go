@@ -131,7 +131,7 @@ func detachNIC(pin string) error {
 // describe fills in a namespace's addresses and whether its pod is a waypoint.
 func (h *Handles) describe(e *kmNetns, p pod) error {
 	if n := len(p.addrs); n > C.KM_NETNS_ADDRS {
-		h.cfg.Log.Warnf("%s has %d addresses: the first %d are looked up among the workloads", p.path, n, C.KM_NETNS_ADDRS)
+		h.cfg.Log.Warnf("%s has %d addresses: the first %d are looked up among the workloads, at the others only policies for all hold", p.path, n, C.KM_NETNS_ADDRS)
 	}
 	e.n, e.ip = 0, [C.KM_NETNS_ADDRS][4]C.__be32{}
 	for _, a := range p.addrs[:min(len(p.addrs), C.KM_NETNS_ADDRS)] {

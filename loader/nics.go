@@ -117,8 +117,8 @@ func ethernetDevices() ([]nic, error) {
 	return l, nil
 }
 
-// deviceAddresses lists the calling thread's namespace's addresses. An IPv6 address
-// of the link alone names nobody and is left out.
+// deviceAddresses lists the calling thread's namespace's addresses, those of the link
+// alone last: no workload has one, but neighbours connect to them.
 func deviceAddresses() ([]netip.Addr, error) {
 	have, err := net.InterfaceAddrs()
 	if err != nil {
@@ -132,7 +132,7 @@ func deviceAddresses() ([]netip.Addr, error) {
 		}
 		a, ok := netip.AddrFromSlice(n.IP)
 		a = a.Unmap()
-		if ok && !a.IsLoopback() && !(a.Is6() && a.IsLinkLocalUnicast()) {
+		if ok && !a.IsLoopback() {
 			l = append(l, a)
 		}
 	}

@@ -108,6 +108,7 @@ func TestKilledAnywhere(t *testing.T) {
 		apply(t, third, delta(changed, removed...))
 		k.checkWhole(third)
 		fresh := newKernel(t)
+		enrol(fresh, 0x1234, "10.0.0.9", "10.0.0.99")
 		whole := fresh.open(Options{HostAddresses: hosts})
 		apply(t, whole, delta(before()))
 		apply(t, whole, delta(changed, removed...))

@@ -136,3 +136,21 @@ func fixedSpec(addrs []netip.Addr, port uint16) spec {
 	}
 	return newSpec(list)
 }
+
+// maxKeptBytes is of all blocks in one derivation: far more than there is room for.
+const maxKeptBytes = 16 * maxBlocks * 256
+
+// keep has equal sets share memory. Past what no publication has room for it keeps
+// nothing: ports times workloads may be more than there is memory.
+func (m *model) keep(s spec) spec {
+	if have, ok := m.kept[s.blocks]; ok {
+		s.blocks = have
+		return s
+	}
+	if m.keptBytes += len(s.blocks); m.keptBytes > maxKeptBytes {
+		m.beyond = m.keptBytes / size[blockC]()
+		return spec{}
+	}
+	m.kept[s.blocks] = s.blocks
+	return s
+}

@@ -39,7 +39,7 @@ func (m *model) claim(k frontendKey, c claim) {
 // that may differ are dirty then. It returns the resources that were looked at.
 func (m *model) derive() group {
 	m.relocate()
-	m.specs = map[specKey]spec{}
+	m.specs, m.kept, m.keptBytes = map[specKey]spec{}, map[string]string{}, 0
 	// Who names what first: a waypoint's peers depend on it.
 	for r := range m.dirty.owners {
 		m.name(r, m.waypointOf(r))
@@ -54,7 +54,7 @@ func (m *model) derive() group {
 		}
 		m.checkWaypointOf(r)
 	}
-	m.specs = nil
+	m.specs, m.kept = nil, nil
 	done := m.dirty.owners
 	m.dirty.owners = group{}
 	return done
@@ -82,7 +82,10 @@ func (m *model) deriveService(r *resource) {
 		}
 		via := m.via(r, four)
 		for port, target := range targets {
-			direct := newSpec(m.candidates(r, workloads, four, func(w *resource) uint16 { return portOf(w, r, port, target) }))
+			direct := m.keep(newSpec(m.candidates(r, workloads, four, func(w *resource) uint16 { return portOf(w, r, port, target) })))
+			if m.beyond > 0 {
+				return
+			}
 			for _, k := range family {
 				k.port = uint16(port)
 				m.claim(k, claim{r, direct, via})

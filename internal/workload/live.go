@@ -116,13 +116,13 @@ func (s *Store) readHost(l *live) error {
 	if err != nil {
 		return err
 	}
-	enrolled := map[netip.Addr]struct{}{}
+	enrolled := map[netip.Addr][]netip.Addr{}
 	for _, e := range pods {
 		for _, a := range e.addrs {
-			enrolled[a] = struct{}{}
+			enrolled[a] = append(enrolled[a], e.addrs...)
 		}
 	}
-	l.model.enrolled = enrolled
+	l.model.setEnrolled(enrolled)
 	hosts := map[netip.Addr]struct{}{}
 	for _, a := range s.opts.HostAddresses {
 		hosts[a.Unmap().WithZone("")] = struct{}{}

@@ -21,8 +21,8 @@ type group map[*resource]struct{}
 type model struct {
 	node     nodeSettings
 	here     locality
-	enrolled map[netip.Addr]struct{} // addresses of enrolled pods
-	hosts    map[netip.Addr]struct{} // the node's own
+	enrolled map[netip.Addr][]netip.Addr // addresses of enrolled pods: all of the pod's
+	hosts    map[netip.Addr]struct{}     // the node's own
 
 	res     map[Kind]map[string]*resource
 	nums    map[uint32]*resource
@@ -35,6 +35,10 @@ type model struct {
 
 	dirty dirty
 	specs map[specKey]spec // of waypoints, within one derivation
+
+	kept      map[string]string // blocks of services, within one derivation
+	keptBytes int
+	beyond    int // number of blocks that were too many to go on; 0: all is derived
 }
 
 // dirty is what has to be derived again.
@@ -47,7 +51,7 @@ type dirty struct {
 
 func newModel() *model {
 	m := &model{
-		enrolled: map[netip.Addr]struct{}{},
+		enrolled: map[netip.Addr][]netip.Addr{},
 		hosts:    map[netip.Addr]struct{}{},
 		res:      map[Kind]map[string]*resource{},
 		nums:     map[uint32]*resource{},
@@ -80,6 +84,9 @@ func (m *model) allDirty() {
 		m.dirty.peers[a] = struct{}{}
 	}
 	for a := range m.hosts {
+		m.dirty.peers[a] = struct{}{}
+	}
+	for a := range m.enrolled {
 		m.dirty.peers[a] = struct{}{}
 	}
 	m.dirty.policies = true
@@ -120,6 +127,9 @@ func (m *model) relate(r *resource, change func(group, *resource)) {
 		for _, a := range r.addrs {
 			regroup(m.addrs, a, r, change)
 			m.dirty.peers[a] = struct{}{}
+			for _, kin := range m.enrolled[a] {
+				m.dirty.peers[kin] = struct{}{}
+			}
 		}
 		if r.w.GetNode() != "" {
 			regroup(m.nodes, r.w.GetNode(), r, change)

@@ -126,3 +126,42 @@ func TestAnotherNetwork(t *testing.T) {
 		}
 	}
 }
+
+// What applies to an enrolled pod applies at its addresses that no workload has.
+func TestFurtherAddressesOfAPod(t *testing.T) {
+	k := newKernel(t)
+	s := k.open(Options{HostAddresses: []netip.Addr{netip.MustParseAddr("10.0.0.254")}})
+	apply(t, s, delta(list(pod("a", "10.0.0.2", ""), policy(`name: "deny" namespace: "ns" scope: NAMESPACE action: DENY groups { rules { matches { } } }`))))
+	link := netip.MustParseAddr("fe80::2")
+	want := func(when string, there bool) {
+		t.Helper()
+		own, got := s.live.peers[netip.MustParseAddr("10.0.0.2")], s.live.peers[link]
+		if there && (got.pset != own.pset || got.pset == 0 || got.identity != 0 || uint32(got.flags) != peerWorkload) {
+			t.Errorf("%s: %+v, its pod's is %+v", when, got, own)
+		}
+		if _, ok := s.live.peers[link]; ok != there {
+			t.Errorf("%s: known %v, want %v", when, ok, there)
+		}
+		if there {
+			k.checkWhole(s)
+		}
+	}
+	want("not enrolled", false)
+	e := enrol(k, 0x77, "10.0.0.2", "fe80::2", "10.0.0.254")
+	refresh(t, s)
+	want("enrolled", true)
+	if p := s.live.peers[netip.MustParseAddr("10.0.0.254")]; uint32(p.flags) != peerNode {
+		t.Errorf("the node's own address: %+v", p)
+	}
+	apply(t, s, delta(list(pod("a", "10.0.0.2", `authorization_policies: "ns/x"`))))
+	want("other policies", true)
+	apply(t, s, delta(nil, "a"))
+	want("workload gone", false)
+	apply(t, s, delta(list(pod("a", "10.0.0.2", ""))))
+	want("workload back", true)
+	if err := bpfmap.Delete(k.fds["km_netns"], raw(&e.cookie)); err != nil {
+		t.Fatal(err)
+	}
+	refresh(t, s)
+	want("left", false)
+}

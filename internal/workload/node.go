@@ -7,6 +7,7 @@ import (
 	"hash/crc64"
 	"maps"
 	"net/netip"
+	"slices"
 
 	wapi "github.com/kmesh-net/kmesh-node/proto/workload"
 )
@@ -129,6 +130,18 @@ func (m *model) relocate() {
 		m.here = here
 		m.allDirty()
 	}
+}
+
+// setEnrolled takes the addresses of enrolled pods, each with all of its pod's.
+func (m *model) setEnrolled(now map[netip.Addr][]netip.Addr) {
+	for _, set := range []map[netip.Addr][]netip.Addr{m.enrolled, now} {
+		for a := range set {
+			if !slices.Equal(m.enrolled[a], now[a]) {
+				m.dirty.peers[a] = struct{}{}
+			}
+		}
+	}
+	m.enrolled = now
 }
 
 // setHosts takes what the node's own addresses are now.

@@ -48,6 +48,18 @@ func (m *model) owners(a netip.Addr) []*resource {
 	return list
 }
 
+// kin are the workloads of the enrolled pods that an address without a workload of its
+// own is of: one of the link alone, or one that the control plane does not know. What
+// applies to such a pod applies there too.
+func (m *model) kin(a netip.Addr) []*resource {
+	var list []*resource
+	for _, other := range m.enrolled[a] {
+		list = append(list, m.owners(other)...)
+	}
+	slices.SortFunc(list, byName)
+	return slices.Compact(list)
+}
+
 // peerOf says what is known of an address; ok is false for nothing. Of several
 // workloads none gives its identity, and all give their policies.
 func (m *model) peerOf(a netip.Addr) (p peer, ok bool) {
@@ -58,18 +70,24 @@ func (m *model) peerOf(a netip.Addr) (p peer, ok bool) {
 		p.flags |= peerWaypoint
 	}
 	owners := m.owners(a)
-	var selected []string
 	for _, r := range owners {
 		if m.isWaypoint(r) {
 			p.flags |= peerWaypoint
 		}
-		if r.w.GetNamespace() == owners[0].w.GetNamespace() {
+	}
+	judged := owners
+	if len(judged) == 0 && p.flags&peerNode == 0 {
+		judged = m.kin(a)
+	}
+	var selected []string
+	for _, r := range judged {
+		if r.w.GetNamespace() == judged[0].w.GetNamespace() {
 			selected = append(selected, r.w.GetAuthorizationPolicies()...)
 		}
 	}
-	if len(owners) > 0 {
+	if len(judged) > 0 {
 		p.flags |= peerWorkload
-		p.set = setKey(owners[0].w.GetNamespace(), selected)
+		p.set = setKey(judged[0].w.GetNamespace(), selected)
 	}
 	if len(owners) == 1 {
 		p.workload = owners[0].num

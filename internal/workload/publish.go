@@ -184,7 +184,7 @@ func (s *Store) retire(p *plan) error {
 // checkRoom refuses what does not fit before anything is written. Old and new stand
 // side by side for a moment.
 func (s *Store) checkRoom(l *live, p *plan) error {
-	blocks := len(p.retired)
+	blocks := len(p.retired) + l.model.beyond
 	for _, n := range l.blocks {
 		blocks += n
 	}
