@@ -69,7 +69,7 @@ func (s hostState) addObjects(kind string) error {
 	}
 	var objects []struct {
 		ID   int    `json:"id"`
-		Type string `json:"type"`
+		Type any    `json:"type"` // a number where bpftool has no name for it
 		Name string `json:"name"`
 	}
 	if len(strings.TrimSpace(string(out))) == 0 {
@@ -79,7 +79,7 @@ func (s hostState) addObjects(kind string) error {
 		return fmt.Errorf("list with bpftool: %s: %w", kind, err)
 	}
 	for _, o := range objects {
-		s[fmt.Sprintf("%s %d %s %s", kind, o.ID, o.Type, o.Name)] = true
+		s[fmt.Sprintf("%s %d %v %s", kind, o.ID, o.Type, o.Name)] = true
 	}
 	return nil
 }

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"errors"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -64,10 +65,7 @@ func TestWorkloadDownLeavesTheHostAsItWas(t *testing.T) {
 	j.wantWhole("up")
 	j.want(exitDone, "down")
 	j.wantNothing("after down")
-	before, err := snapshot()
-	if err != nil {
-		t.Fatal(err)
-	}
+	before := settled(t)
 	for range 2 {
 		j.up()
 		j.want(exitDone, "enroll", "--netns", j.server.path)
@@ -78,6 +76,25 @@ func TestWorkloadDownLeavesTheHostAsItWas(t *testing.T) {
 			t.Errorf("after down:\n%v", err)
 		}
 	}
+}
+
+// settled is a snapshot after the kernel has freed what it is about to: sockets'
+// storage and links last.
+func settled(t testing.TB) (now hostState) {
+	t.Helper()
+	var last hostState
+	if err := eventually(func() (err error) {
+		time.Sleep(100 * time.Millisecond)
+		last = now
+		now, err = snapshot()
+		if err == nil && !maps.Equal(last, now) {
+			err = errors.New("objects come or go")
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return now
 }
 
 func TestWorkloadUpAgainChangesNothing(t *testing.T) {
