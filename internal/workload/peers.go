@@ -61,7 +61,8 @@ func (m *model) kin(a netip.Addr) []*resource {
 }
 
 // peerOf says what is known of an address; ok is false for nothing. Of several
-// workloads none gives its identity, and all give their policies.
+// workloads none gives its identity, and all of the first one's namespace give their
+// policies.
 func (m *model) peerOf(a netip.Addr) (p peer, ok bool) {
 	if _, own := m.hosts[a]; own {
 		p.flags |= peerNode
