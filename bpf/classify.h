@@ -113,6 +113,8 @@ __attribute__((noinline)) int row_find(__u64 slots, __u64 at, __u64 v01, __u64 v
 	return NO_ROW;
 }
 
+#define FEW_RANGES 256u /* a search among them does without the wider steps */
+
 /* In the top bit: a range begins at or before the address. */
 static __always_inline __u64 begins(const struct kw_range *r, __u64 hi, __u64 lo)
 {
@@ -127,7 +129,7 @@ __attribute__((noinline)) int range_find(__u64 table, __u64 n, __u64 hi, __u64 l
 	__u32 from = unknown_zero(n), probe, take;
 	const struct kw_range *r;
 
-	for (__u32 step = KW_MAX_KRANGES / 4; step; step >>= 1) {
+	for (__u32 step = n > FEW_RANGES ? KW_MAX_KRANGES / 4 : FEW_RANGES / 4; step; step >>= 1) {
 		probe = from + step;
 		if (probe * 2 >= n)
 			continue;
@@ -211,8 +213,10 @@ static __always_inline enum judgement classify(const struct kw_image *m, __u32 b
 					 cell(base + m->defaults, KW_D_PORT));
 	if (dims & 1 << KW_D_DEST)
 		v[KW_D_DEST] = address_vector(base + m->dests, m->n_dests, &p->dst);
-	for (__u32 d = 0; d < KW_DIMS; d++)
-		slots &= slots_of(base, v[d]);
+	if (slots > 1) { /* of a single one it takes less to look at the rows */
+		for (__u32 d = 0; d < KW_DIMS; d++)
+			slots &= slots_of(base, v[d]);
+	}
 	*policy = 0;
 	row = row_find(slots, base | (__u64)(base + m->defaults) << 32, v[0] | (__u64)v[1] << 32,
 		       v[2] | (__u64)v[3] << 32, v[4]);
