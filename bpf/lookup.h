@@ -23,13 +23,6 @@ struct {
 /* A chain is up to five tail calls, of 33. */
 #define MAX_RESTARTS 4
 
-/* A connect's destination: IPv4 as ::ffff:a.b.c.d, so that an IPv4-mapped
- * address that came through connect6 is the IPv4 connection that it is. */
-static __always_inline bool is_ipv4(const struct km_addr *a)
-{
-	return a->ip[0] == 0 && a->ip[1] == 0 && a->ip[2] == bpf_htonl(0xffff);
-}
-
 static __always_inline const struct km_root *root_at(void *roots, __u32 i, __u64 after)
 {
 	i += unknown_zero(after);

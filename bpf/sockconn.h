@@ -23,6 +23,7 @@
 #include "bpf/abi.h"
 #include "bpf/balance.h"
 #include "bpf/conn.h"
+#include "bpf/destination.h"
 #include "bpf/enrol.h"
 #include "bpf/lookup.h"
 #include "bpf/stack.h"
@@ -84,16 +85,6 @@ static __always_inline int reopen(struct bpf_sock_addr *ctx, const struct km_add
 	return restart(ctx, &s, a);
 }
 
-static __always_inline void destination(struct bpf_sock_addr *ctx, struct km_addr *a)
-{
-	a->ip[0] = V6 ? ctx->user_ip6[0] : 0;
-	a->ip[1] = V6 ? ctx->user_ip6[1] : 0;
-	a->ip[2] = V6 ? ctx->user_ip6[2] : bpf_htonl(0xffff);
-	a->ip[3] = V6 ? ctx->user_ip6[3] : ctx->user_ip4;
-	a->port = (__be16)ctx->user_port;
-	a->protocol = 0;
-}
-
 /* The listener of exactly this address, at this connect's generation. Overtaken
  * is told apart from absent: *tree stays NULL for absent. */
 static __always_inline bool listener_at(const struct km_addr *a, const struct state *s,
@@ -145,7 +136,7 @@ static __always_inline int begin(struct bpf_sock_addr *ctx, struct state *s,
 	if (!l && wildcard) {
 		struct km_addr any = { .port = a->port };
 
-		any.ip[2] = is_ipv4(a) ? a->ip[2] : 0;
+		any.ip[2] = is_ipv4(a->ip) ? a->ip[2] : 0;
 		if (!listener_at(&any, s, &l))
 			return restart(ctx, s, a);
 	}
@@ -283,8 +274,8 @@ static __always_inline enum found group(const struct state *s, const struct km_a
 	g->cluster = node(tree);
 	if (!g->cluster || g->cluster->head.kind != KM_CLUSTER || g->cluster->passthrough)
 		return NONE;
-	first = is_ipv4(a) ? 0 : g->cluster->n4;
-	g->count = is_ipv4(a) ? g->cluster->n4 : g->cluster->n6;
+	first = is_ipv4(a->ip) ? 0 : g->cluster->n4;
+	g->count = is_ipv4(a->ip) ? g->cluster->n4 : g->cluster->n6;
 	if (s->group >= g->count)
 		return NONE;
 	g->pick = group_at(tree, first + s->group);

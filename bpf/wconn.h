@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
+#include "bpf/destination.h"
 #include "bpf/enrol.h"
 #include "bpf/event.h"
 #include "bpf/frontend.h"
@@ -21,21 +22,6 @@
 
 #define PASS 1
 #define DENY 0 /* EPERM: the answer of the control address */
-
-static __always_inline void destination(struct bpf_sock_addr *ctx, struct km_addr *a)
-{
-	a->ip[0] = V6 ? ctx->user_ip6[0] : 0;
-	a->ip[1] = V6 ? ctx->user_ip6[1] : 0;
-	a->ip[2] = V6 ? ctx->user_ip6[2] : bpf_htonl(0xffff);
-	a->ip[3] = V6 ? ctx->user_ip6[3] : ctx->user_ip4;
-	a->port = (__be16)ctx->user_port;
-	a->protocol = 0;
-}
-
-static __always_inline bool is_ipv4(const __be32 *ip)
-{
-	return ip[0] == 0 && ip[1] == 0 && ip[2] == bpf_htonl(0xffff);
-}
 
 static __always_inline void ip_copy(union kw_ip *to, const __be32 *ip)
 {

@@ -46,9 +46,14 @@ func Down(cfg *Config) (removed []string, err error) {
 		which = []Mode{cfg.Mode}
 	}
 	var errs []error
-	for _, m := range which {
-		d := &downer{cfg: cfg.withMode(m)}
-		errs = append(errs, d.down())
+	downers := make([]*downer, len(which))
+	for i, m := range which {
+		downers[i] = &downer{cfg: cfg.withMode(m)}
+		downers[i].pins()
+	}
+	for _, d := range downers {
+		d.mounts()
+		errs = append(errs, d.result())
 		removed = append(removed, d.removed...)
 	}
 	return removed, errors.Join(errs...)
@@ -64,9 +69,8 @@ type downer struct {
 	errs    []error
 }
 
-// down removes the mode's tree, and mounts that nothing of kmesh-node is in any more.
-func (d *downer) down() error {
-	d.pins()
+// mounts takes away those that nothing of kmesh-node is in any more.
+func (d *downer) mounts() {
 	if len(ModesUp(d.cfg)) == 0 {
 		d.unmount(cgroup2, d.cfg.Cgroup2Path)
 	}
@@ -74,7 +78,6 @@ func (d *downer) down() error {
 		d.unmount(cgroup2, d.rec.Cgroup)
 	}
 	d.unmount(bpffs, d.cfg.BpfFsPath)
-	return d.result()
 }
 
 // pins removes the mode's tree, and its files under the run directory.

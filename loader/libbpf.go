@@ -39,6 +39,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kmesh-net/kmesh-node/internal/bpfmap"
 )
 
 // What libbpfgo lacks: links and pins by descriptor, and what the kernel knows of
@@ -249,7 +251,7 @@ func mapCreate(name string, typ, key, value, entries, flags uint32) (int, error)
 // mapLookup reads the value of key. It is not for per-CPU maps.
 func mapLookup[K, V any](fd int, key K, value *V) error {
 	var v V
-	err := errno(C.bpf_map_lookup_elem(C.int(fd), unsafe.Pointer(&key), unsafe.Pointer(&v)))
+	err := bpfmap.Lookup(fd, bpfmap.Bytes(&key), bpfmap.Bytes(&v))
 	if err == nil {
 		*value = v
 	}
@@ -259,30 +261,27 @@ func mapLookup[K, V any](fd int, key K, value *V) error {
 // mapLookupBytes is mapLookup for a value of any size: that of a per-CPU map is
 // one for each possible CPU, each rounded up to 8 bytes.
 func mapLookupBytes[K any](fd int, key K, value []byte) error {
-	return errno(C.bpf_map_lookup_elem(C.int(fd), unsafe.Pointer(&key), unsafe.Pointer(&value[0])))
+	return bpfmap.Lookup(fd, bpfmap.Bytes(&key), value)
 }
 
 func mapUpdate[K, V any](fd int, key K, value V) error {
-	return errno(C.bpf_map_update_elem(C.int(fd), unsafe.Pointer(&key), unsafe.Pointer(&value), C.BPF_ANY))
+	return bpfmap.Update(fd, bpfmap.Bytes(&key), bpfmap.Bytes(&value))
 }
 
 func mapUpdateBytes[K any](fd int, key K, value []byte) error {
-	return errno(C.bpf_map_update_elem(C.int(fd), unsafe.Pointer(&key), unsafe.Pointer(&value[0]), C.BPF_ANY))
+	return bpfmap.Update(fd, bpfmap.Bytes(&key), value)
 }
 
-func mapDelete[K any](fd int, key K) error {
-	return errno(C.bpf_map_delete_elem(C.int(fd), unsafe.Pointer(&key)))
-}
+func mapDelete[K any](fd int, key K) error { return bpfmap.Delete(fd, bpfmap.Bytes(&key)) }
 
 // mapNext gives the key after key, the first one where key is nil; ENOENT at the end.
-func mapNext[K any](fd int, key *K) (K, error) {
-	var in *K
-	var next K
+func mapNext[K any](fd int, key *K) (next K, err error) {
+	var in []byte
 	if key != nil {
 		k := *key
-		in = &k
+		in = bpfmap.Bytes(&k)
 	}
-	err := errno(C.bpf_map_get_next_key(C.int(fd), unsafe.Pointer(in), unsafe.Pointer(&next)))
+	err = bpfmap.NextKey(fd, in, bpfmap.Bytes(&next))
 	return next, err
 }
 

@@ -60,6 +60,17 @@ func Delete(fd int, key []byte) error {
 	return errno(C.bpf_map_delete_elem(C.int(fd), unsafe.Pointer(&key[0])))
 }
 
+// NextKey reads the key after key into next, the first one where key is nil; ENOENT at
+// the end.
+func NextKey(fd int, key, next []byte) error {
+	return errno(C.bpf_map_get_next_key(C.int(fd), unsafe.Pointer(unsafe.SliceData(key)), unsafe.Pointer(&next[0])))
+}
+
+// Bytes is the memory of a value, which may hold no pointers.
+func Bytes[T any](v *T) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v))
+}
+
 // UpdateBatch sets n values of a HASH; keys and values lie one behind the other. On an
 // error some may have been set.
 func UpdateBatch(fd int, keys, values []byte, n int) error {

@@ -4,7 +4,6 @@ package workload
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/kmesh-net/kmesh-node/internal/exit"
@@ -32,7 +31,7 @@ func (s *Store) Apply(docs []xds.Document, skipInvalid bool) (*Result, error) {
 		return nil, err
 	}
 	if len(b.errs) > 0 && !skipInvalid {
-		return nil, reject(b.errs)
+		return nil, xds.Reject(b.errs)
 	}
 	b.res.Skipped = b.errs
 	err := s.current(func(l *live) error {
@@ -48,20 +47,6 @@ func (s *Store) Apply(docs []xds.Document, skipInvalid bool) (*Result, error) {
 		return nil, err
 	}
 	return b.res, nil
-}
-
-// reject makes one error of those of all invalid resources.
-func reject(errs []error) error {
-	var first *exit.Error
-	if !errors.As(errs[0], &first) {
-		return errs[0]
-	}
-	e := *first
-	e.Remedy = "correct it, or leave out what is invalid with --skip-invalid"
-	if n := len(errs) - 1; n > 0 {
-		e.Remedy = fmt.Sprintf("%d more are invalid; %s", n, e.Remedy)
-	}
-	return &e
 }
 
 // kindsOf are the kinds of resources that a document may hold.
@@ -171,7 +156,7 @@ func (s *Store) Delete(kind Kind, name string) error {
 	return s.current(func(l *live) error {
 		r := l.model.res[kind][name]
 		if r == nil {
-			return &exit.Error{Code: exit.NotUp, Step: "delete", Object: kind.String() + " " + clip(name), Err: errors.New("not found")}
+			return &exit.Error{Code: exit.NotUp, Step: "delete", Object: kind.String() + " " + xds.Clip(name), Err: errors.New("not found")}
 		}
 		c := change{old: r}
 		l.change(c)

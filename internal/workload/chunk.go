@@ -4,8 +4,8 @@ package workload
 
 import (
 	"errors"
-	"runtime"
-	"sync"
+
+	"github.com/kmesh-net/kmesh-node/internal/xds"
 )
 
 // stored is one message of km_res as it is read.
@@ -68,7 +68,7 @@ func readStored(m *kernelMaps) ([]*stored, error) {
 		list = append(list, p)
 	}
 	errs := make([]error, len(list))
-	parallel(len(list), func(i int) {
+	xds.Each(len(list), func(i int) {
 		p := list[i]
 		if p.tombstone || p.data == nil || p.chunks != chunksOf(len(p.data)) {
 			return
@@ -137,26 +137,4 @@ func chunked(keys []chunkKeyC, chunks []chunkC, p *stored) ([]chunkKeyC, []chunk
 		chunks = append(chunks, c)
 	}
 	return keys, chunks
-}
-
-// parallel calls do for 0 .. n-1, side by side where it is worth it.
-func parallel(n int, do func(int)) {
-	const few = 64
-	workers := runtime.GOMAXPROCS(0)
-	if n < few || workers == 1 {
-		for i := range n {
-			do(i)
-		}
-		return
-	}
-	var wg sync.WaitGroup
-	part := (n + workers - 1) / workers
-	for from := 0; from < n; from += part {
-		wg.Go(func() {
-			for i := from; i < min(from+part, n); i++ {
-				do(i)
-			}
-		})
-	}
-	wg.Wait()
 }

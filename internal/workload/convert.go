@@ -47,7 +47,7 @@ func (b *batch) convert(docs []xds.Document) error {
 		a := arrived{doc: d, stay: map[named]bool{}}
 		list := make([]*resource, len(d.Resources))
 		errs := make([]error, len(d.Resources))
-		parallel(len(list), func(i int) { list[i], errs[i] = convert(d.Resources[i]) })
+		xds.Each(len(list), func(i int) { list[i], errs[i] = convert(d.Resources[i]) })
 		seen := make(map[named]bool, len(list))
 		for i, r := range list {
 			k, name := nameOf(inner(d.Resources[i]))
@@ -100,5 +100,5 @@ func (b *batch) invalid(d *xds.Document, k Kind, name string, err error) {
 		name = "without a name"
 	}
 	b.errs = append(b.errs, &exit.Error{Code: exit.Rejected, Step: "check configuration",
-		Object: fmt.Sprintf("%s: %s %s", d.Path, what, clip(name)), Err: err})
+		Object: fmt.Sprintf("%s: %s %s", d.Path, what, xds.Clip(name)), Err: err})
 }

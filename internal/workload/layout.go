@@ -10,6 +10,8 @@ import "C"
 import (
 	"net/netip"
 	"unsafe"
+
+	"github.com/kmesh-net/kmesh-node/internal/bpfmap"
 )
 
 // The layout's types, from the header that programs include.
@@ -63,9 +65,7 @@ const (
 )
 
 // raw is the memory of a value of the layout.
-func raw[T any](v *T) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v))
-}
+func raw[T any](v *T) []byte { return bpfmap.Bytes(v) }
 
 // rawAll is the memory of several, one behind the other.
 func rawAll[T any](v []T) []byte {

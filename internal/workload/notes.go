@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/kmesh-net/kmesh-node/internal/xds"
 	wapi "github.com/kmesh-net/kmesh-node/proto/workload"
 )
 
@@ -17,22 +18,22 @@ func (m *model) noteService(r *resource, addresses int) {
 	} else if addresses < len(r.s.GetAddresses()) && m.here.known {
 		for _, n := range r.s.GetAddresses() {
 			if m.foreign(n.GetNetwork()) {
-				r.note("address %s is of network %q: not served on this node", addressOf(n.GetAddress()), clip(n.GetNetwork()))
+				r.note("address %s is of network %q: not served on this node", addressOf(n.GetAddress()), xds.Clip(n.GetNetwork()))
 			}
 		}
 	}
 	for _, e := range r.s.GetExtensions() {
-		r.note("extension %q is not known", clip(e.GetName()))
+		r.note("extension %q is not known", xds.Clip(e.GetName()))
 	}
 }
 
 func (m *model) noteWorkload(r *resource) {
 	w := r.w
 	if len(r.addrs) == 0 && w.GetHostname() != "" {
-		r.note("has the name %q and no address: kmesh-node resolves no names: it is no endpoint", clip(w.GetHostname()))
+		r.note("has the name %q and no address: kmesh-node resolves no names: it is no endpoint", xds.Clip(w.GetHostname()))
 	}
 	if m.foreign(w.GetNetwork()) {
-		r.note("is of network %q: it is no endpoint on this node", clip(w.GetNetwork()))
+		r.note("is of network %q: it is no endpoint on this node", xds.Clip(w.GetNetwork()))
 	}
 	if w.GetApplicationTunnel().GetProtocol() != wapi.ApplicationTunnel_NONE {
 		r.note("application tunnel: connections go to it without")
@@ -41,7 +42,7 @@ func (m *model) noteWorkload(r *resource) {
 		r.note("speaks HBONE itself: connections go to it in plain text")
 	}
 	for _, e := range w.GetExtensions() {
-		r.note("extension %q is not known", clip(e.GetName()))
+		r.note("extension %q is not known", xds.Clip(e.GetName()))
 	}
 }
 

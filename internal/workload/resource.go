@@ -5,10 +5,10 @@ package workload
 import (
 	"fmt"
 	"net/netip"
-	"strings"
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/kmesh-net/kmesh-node/internal/xds"
 	"github.com/kmesh-net/kmesh-node/proto/security"
 	wapi "github.com/kmesh-net/kmesh-node/proto/workload"
 )
@@ -60,7 +60,7 @@ type resource struct {
 	notes    []string
 }
 
-func (r *resource) String() string { return r.kind.String() + " " + clip(r.name) }
+func (r *resource) String() string { return r.kind.String() + " " + xds.Clip(r.name) }
 
 func (r *resource) warn(format string, args ...any) {
 	r.warnings = append(r.warnings, r.String()+": "+fmt.Sprintf(format, args...))
@@ -92,7 +92,7 @@ func newResource(m proto.Message) (*resource, error) {
 	wire, err := (proto.MarshalOptions{Deterministic: true}).Marshal(m)
 	if err != nil {
 		k, name := nameOf(m)
-		return nil, fmt.Errorf("encode %s %s: %w", k, clip(name), err)
+		return nil, fmt.Errorf("encode %s %s: %w", k, xds.Clip(name), err)
 	}
 	return resourceOf(m, wire), nil
 }
@@ -140,19 +140,4 @@ func addressOf(b []byte) netip.Addr {
 		return netip.Addr{}
 	}
 	return a.Unmap()
-}
-
-// clip makes what comes from outside fit for a message of one line.
-func clip(s string) string {
-	const most = 200
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == 0xfffd {
-			return '?'
-		}
-		return r
-	}, s)
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "…"
 }

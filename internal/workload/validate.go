@@ -13,6 +13,7 @@ import (
 
 	"github.com/kmesh-net/kmesh-node/internal/authz"
 	"github.com/kmesh-net/kmesh-node/internal/config"
+	"github.com/kmesh-net/kmesh-node/internal/xds"
 	"github.com/kmesh-net/kmesh-node/proto/security"
 	wapi "github.com/kmesh-net/kmesh-node/proto/workload"
 )
@@ -56,7 +57,7 @@ func validateWorkload(w *wapi.Workload) error {
 	}
 	slices.Sort(services)
 	for _, name := range services {
-		field := fmt.Sprintf("services[%q]", clip(name))
+		field := fmt.Sprintf("services[%q]", xds.Clip(name))
 		if err := checkName(field, name); err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ package workload
 import (
 	"net/netip"
 
+	"github.com/kmesh-net/kmesh-node/internal/xds"
 	wapi "github.com/kmesh-net/kmesh-node/proto/workload"
 )
 
@@ -83,7 +84,7 @@ func (m *model) checkWaypointOf(r *resource) {
 		r.warn("is its own waypoint: connections go to it without one")
 		return
 	case t.service != "" && m.res[Service][t.service] == nil:
-		r.warn("waypoint %s is not known: connections go without it", clip(t.service))
+		r.warn("waypoint %s is not known: connections go without it", xds.Clip(t.service))
 		return
 	}
 	for _, four := range []bool{true, false} {
@@ -99,7 +100,7 @@ func (m *model) checkWaypointOf(r *resource) {
 
 func (t target) String() string {
 	if t.service != "" {
-		return clip(t.service)
+		return xds.Clip(t.service)
 	}
 	return t.addr.String()
 }

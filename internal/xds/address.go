@@ -23,9 +23,9 @@ func toAddress(a *corev3.Address) (addr *core.SocketAddress, text string, err er
 		addr, text, err = toSocketAddress(a.SocketAddress)
 		return addr, text, in("socket_address", err)
 	case *corev3.Address_Pipe:
-		return nil, "pipe " + clip(a.Pipe.GetPath()), nil
+		return nil, "pipe " + Clip(a.Pipe.GetPath()), nil
 	case *corev3.Address_EnvoyInternalAddress:
-		return nil, "internal listener " + clip(a.EnvoyInternalAddress.GetServerListenerName()), nil
+		return nil, "internal listener " + Clip(a.EnvoyInternalAddress.GetServerListenerName()), nil
 	}
 	return nil, "", wrong("is missing")
 }
@@ -36,7 +36,7 @@ func toSocketAddress(s *corev3.SocketAddress) (*core.SocketAddress, string, erro
 	case *corev3.SocketAddress_PortValue:
 		port = p.PortValue
 	case *corev3.SocketAddress_NamedPort:
-		return nil, "named port " + clip(p.NamedPort), nil
+		return nil, "named port " + Clip(p.NamedPort), nil
 	}
 	if err := checkPort(port); err != nil {
 		return nil, "", in("port_value", err)
@@ -46,7 +46,7 @@ func toSocketAddress(s *corev3.SocketAddress) (*core.SocketAddress, string, erro
 	}
 	ip, err := netip.ParseAddr(s.GetAddress())
 	if err != nil || ip.Zone() != "" {
-		return nil, net.JoinHostPort(clip(s.GetAddress()), strconv.Itoa(int(port))), nil
+		return nil, net.JoinHostPort(Clip(s.GetAddress()), strconv.Itoa(int(port))), nil
 	}
 	a := config.SocketAddress(netip.AddrPortFrom(ip, uint16(port)))
 	switch s.GetProtocol() {

@@ -35,7 +35,7 @@ func toAssignment(a *endpointv3.ClusterLoadAssignment) (*newAssignment, error) {
 		}
 	}
 	for _, d := range a.GetPolicy().GetDropOverloads() {
-		n.note("policy drop_overloads %s: nothing is dropped", clip(d.GetCategory()))
+		n.note("policy drop_overloads %s: nothing is dropped", Clip(d.GetCategory()))
 	}
 	n.noteUnresolved()
 	return n, nil
@@ -91,7 +91,7 @@ func (n *newAssignment) addEndpoint(m *endpoint.LocalityLbEndpoints, e *endpoint
 	}
 	m.LbEndpoints = append(m.LbEndpoints, out)
 	if id, ok := e.GetHostIdentifier().(*endpointv3.LbEndpoint_EndpointName); ok {
-		out.Unresolved = "endpoint name " + clip(id.EndpointName)
+		out.Unresolved = "endpoint name " + Clip(id.EndpointName)
 		return nil
 	}
 	var err error
@@ -161,5 +161,5 @@ func (n *newAssignment) noteUnresolved() {
 }
 
 func localityName(l *corev3.Locality) string {
-	return clip(l.GetRegion() + "/" + l.GetZone() + "/" + l.GetSubZone())
+	return Clip(l.GetRegion() + "/" + l.GetZone() + "/" + l.GetSubZone())
 }

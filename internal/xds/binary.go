@@ -246,7 +246,7 @@ func decodeBinary(path string, e *envelope) (Document, error) {
 		}
 	}
 	errs := make([]error, len(e.resources))
-	each(len(errs), func(i int) {
+	Each(len(errs), func(i int) {
 		// A condition that is left out would make a policy another one: whoever
 		// takes policies refuses what is unknown in them.
 		o := proto.UnmarshalOptions{DiscardUnknown: d.Kind != KindAuthorization}
@@ -308,5 +308,5 @@ func (d *Document) end(removed []string) error {
 func tidy(err error) string {
 	s := strings.ReplaceAll(err.Error(), "\u00a0", " ")
 	s = strings.TrimPrefix(s, "proto:")
-	return clip(strings.TrimSpace(s))
+	return Clip(strings.TrimSpace(s))
 }

@@ -152,7 +152,7 @@ func (c *chains) match(m *listener.FilterChain, f *listenerv3.FilterChainMatch, 
 	}
 	switch {
 	case neverKnown(out.TransportProtocol):
-		c.note("%s asks for transport protocol %s, which is not known at connect: it is never chosen", name, clip(out.TransportProtocol))
+		c.note("%s asks for transport protocol %s, which is not known at connect: it is never chosen", name, Clip(out.TransportProtocol))
 	case len(out.ServerNames) > 0:
 		c.note("%s asks for a server name, which is not known at connect: it is never chosen", name)
 	}
@@ -234,7 +234,7 @@ func (c *chains) filter(f *listenerv3.Filter, chain string) (*listener.Filter, e
 		return m, in("typed_config", err)
 	}
 	if !silentFilters[f.GetName()] && !sniFilters[f.GetName()] {
-		c.note("%s: filter %s is not applied", chain, clip(f.GetName()))
+		c.note("%s: filter %s is not applied", chain, Clip(f.GetName()))
 	}
 	return m, nil
 }
@@ -276,7 +276,7 @@ func (c *chains) tcpProxy(p *tcpv3.TcpProxy, chain string) (*filter.TcpProxy, er
 func (c *chains) connectionManager(h *hcmv3.HttpConnectionManager, chain string) (*filter.HttpConnectionManager, error) {
 	for _, f := range h.GetHttpFilters() {
 		if !silentHTTPFilters[f.GetName()] && !f.GetDisabled() {
-			c.note("%s: HTTP filter %s is not applied", chain, clip(f.GetName()))
+			c.note("%s: HTTP filter %s is not applied", chain, Clip(f.GetName()))
 		}
 	}
 	m := &filter.HttpConnectionManager{}

@@ -59,7 +59,7 @@ func leaveAlone(c *cluster.Cluster, note string) {
 func setDiscovery(m *cluster.Cluster, c *clusterv3.Cluster) error {
 	switch t := c.GetClusterDiscoveryType().(type) {
 	case *clusterv3.Cluster_ClusterType:
-		leaveAlone(m, fmt.Sprintf("cluster_type %s", clip(t.ClusterType.GetName())))
+		leaveAlone(m, fmt.Sprintf("cluster_type %s", Clip(t.ClusterType.GetName())))
 		return nil
 	case *clusterv3.Cluster_Type:
 		// The numbers are the same, proto/cluster says so.
@@ -99,7 +99,7 @@ func setBalancing(m *cluster.Cluster, c *clusterv3.Cluster) {
 		}
 		name := "without a policy"
 		if len(p.GetPolicies()) > 0 {
-			name = clip(p.GetPolicies()[0].GetTypedExtensionConfig().GetName())
+			name = Clip(p.GetPolicies()[0].GetTypedExtensionConfig().GetName())
 		}
 		leaveAlone(m, "load_balancing_policy "+name)
 		return

@@ -89,10 +89,10 @@ func typeOf(url string) (typed, error) {
 		return t, nil
 	}
 	if name == "" {
-		return typed{}, fmt.Errorf("%q is not a type URL", clip(url))
+		return typed{}, fmt.Errorf("%q is not a type URL", Clip(url))
 	}
 	return typed{}, fmt.Errorf("type %s is none of Cluster, ClusterLoadAssignment, Listener, RouteConfiguration of Envoy's v3 API, "+
-		"Address, Authorization of Istio's workload API", clip(name))
+		"Address, Authorization of Istio's workload API", Clip(name))
 }
 
 // typeName returns what follows the last slash of a type URL, "" without a slash.
@@ -104,8 +104,8 @@ func typeName(url string) string {
 	return url[i+1:]
 }
 
-// clip shortens what comes from outside for a message of one line.
-func clip(s string) string {
+// Clip shortens what comes from outside for a message of one line.
+func Clip(s string) string {
 	const most = 200
 	s = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r == 0xfffd {

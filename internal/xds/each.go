@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// each calls do for 0 .. n-1, side by side where it is worth it.
-func each(n int, do func(int)) {
+// Each calls do for 0 .. n-1, side by side where it is worth it.
+func Each(n int, do func(int)) {
 	const few = 64
 	workers := runtime.GOMAXPROCS(0)
 	if n < few || workers == 1 {

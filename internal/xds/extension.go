@@ -146,11 +146,11 @@ func reduce(part []byte, url string) error {
 	enc := json.NewEncoder(&short)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(map[string]string{typeMember: url}); err != nil {
-		return fmt.Errorf("write type %s: %w", clip(url), err)
+		return fmt.Errorf("write type %s: %w", Clip(url), err)
 	}
 	text := bytes.TrimSpace(short.Bytes())
 	if len(text) > len(part) {
-		return errors.New("unreadable type " + clip(url))
+		return errors.New("unreadable type " + Clip(url))
 	}
 	// The line feeds move behind the type, which is where an error can be.
 	lines := bytes.Count(part, []byte("\n"))

@@ -90,7 +90,7 @@ func readResponse(members map[string]json.RawMessage) (*response, error) {
 			r.delta = true
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %s", name, clip(err.Error()))
+			return nil, fmt.Errorf("%s: %s", name, Clip(err.Error()))
 		}
 	}
 	return r, nil
@@ -107,7 +107,7 @@ func (r *response) document(path string, data []byte) (Document, error) {
 	heads := make([]head, len(r.resources))
 	for i, raw := range r.resources {
 		if err := json.Unmarshal(raw, &heads[i]); err != nil {
-			return Document{}, fmt.Errorf("resource %d: %s", i, clip(err.Error()))
+			return Document{}, fmt.Errorf("resource %d: %s", i, Clip(err.Error()))
 		}
 		if heads[i].Type == "" {
 			r.delta = true
@@ -127,7 +127,7 @@ func (r *response) document(path string, data []byte) (Document, error) {
 			raw = h.Resource
 			h.Type = ""
 			if err := json.Unmarshal(raw, &h); err != nil {
-				return d, fmt.Errorf("resource %d: %s", i, clip(err.Error()))
+				return d, fmt.Errorf("resource %d: %s", i, Clip(err.Error()))
 			}
 		}
 		m, err := d.add(h.Type)
@@ -136,17 +136,17 @@ func (r *response) document(path string, data []byte) (Document, error) {
 		}
 		ignored, err := envoyJSON(raw, m)
 		if err != nil {
-			return d, fmt.Errorf("resource %d %s: %s", i, clip(h.Name), inFile(data, raw, tidy(err)))
+			return d, fmt.Errorf("resource %d %s: %s", i, Clip(h.Name), inFile(data, raw, tidy(err)))
 		}
 		if ignored == "" {
 			continue
 		}
 		if d.Kind == KindAuthorization { // see decodeBinary
-			return d, fmt.Errorf("resource %d %s: %s", i, clip(h.Name), inFile(data, raw, ignored))
+			return d, fmt.Errorf("resource %d %s: %s", i, Clip(h.Name), inFile(data, raw, ignored))
 		}
 		// To find its place takes time; the others are most likely the same.
 		if odd++; odd == 1 {
-			first = fmt.Sprintf("%s: resource %d %s: %s: it is ignored", path, i, clip(h.Name), inFile(data, raw, ignored))
+			first = fmt.Sprintf("%s: resource %d %s: %s: it is ignored", path, i, Clip(h.Name), inFile(data, raw, ignored))
 		}
 	}
 	if odd > 1 {
@@ -162,10 +162,10 @@ func (r *response) document(path string, data []byte) (Document, error) {
 func jsonError(data []byte, err error) error {
 	var syntax *json.SyntaxError
 	if !errors.As(err, &syntax) {
-		return errors.New(clip(err.Error()))
+		return errors.New(Clip(err.Error()))
 	}
 	line, column := position(data, int(syntax.Offset))
-	return fmt.Errorf("line %d, column %d: %s", line, column, clip(err.Error()))
+	return fmt.Errorf("line %d, column %d: %s", line, column, Clip(err.Error()))
 }
 
 var place = regexp.MustCompile(`\(line (\d+):(\d+)\)`)

@@ -123,7 +123,7 @@ func fillListener(m *listener.Listener, l *listenerv3.Listener) error {
 
 func chainName(f *listenerv3.FilterChain, other string) string {
 	if f.GetName() != "" {
-		return "filter chain " + clip(f.GetName())
+		return "filter chain " + Clip(f.GetName())
 	}
 	return other
 }

@@ -32,7 +32,7 @@ type arrival struct {
 // add takes a document's resources into the batch.
 func (b *batch) add(d *Document) error {
 	arrivals := make([]arrival, len(d.Resources))
-	each(len(d.Resources), func(i int) { arrivals[i] = b.convert(d.Resources[i]) })
+	Each(len(d.Resources), func(i int) { arrivals[i] = b.convert(d.Resources[i]) })
 	if d.Complete {
 		if err := b.complete(d.Kind, arrivals); err != nil {
 			return err

@@ -76,7 +76,7 @@ func (b *batch) finishCluster(name string, e *clusterEntry) {
 		b.keepAssignment(e, old)
 	}
 	if text := e.warning(); text != "" {
-		b.warn("Cluster "+clip(name), "%s", text)
+		b.warn("Cluster "+Clip(name), "%s", text)
 	}
 	b.put(config.Cluster, e.msg, orNil(old), e.msg.GetNotes())
 }
@@ -121,7 +121,7 @@ func (b *batch) mergeAssignments() {
 			targets = append(targets, name)
 		}
 		if len(targets) == 0 && a.msg != nil {
-			b.warn("ClusterLoadAssignment "+clip(name), "no cluster takes these endpoints: they are ignored")
+			b.warn("ClusterLoadAssignment "+Clip(name), "no cluster takes these endpoints: they are ignored")
 		}
 		for _, t := range targets {
 			b.assign(t, a)

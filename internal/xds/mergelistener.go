@@ -114,7 +114,7 @@ func (b *batch) conflict(key, name string) error {
 	if e == nil || e.msg == nil || e.msg.GetName() == name {
 		return nil
 	}
-	return in("address", wrong("%s is also the address of Listener %s", key, clip(e.msg.GetName())))
+	return in("address", wrong("%s is also the address of Listener %s", key, Clip(e.msg.GetName())))
 }
 
 func (b *batch) finishListeners() error {
@@ -134,7 +134,7 @@ func (b *batch) finishListeners() error {
 			continue
 		}
 		if old != nil && old.GetName() != e.msg.GetName() && !e.released {
-			b.warn("Listener "+clip(e.msg.GetName()), "takes the place of Listener %s at %s", clip(old.GetName()), key)
+			b.warn("Listener "+Clip(e.msg.GetName()), "takes the place of Listener %s at %s", Clip(old.GetName()), key)
 		}
 		b.put(config.Listener, e.msg, orNil(old), e.msg.GetNotes())
 	}

@@ -42,7 +42,7 @@ func parseYAML(path string, data []byte) ([]Document, error) {
 	for i, part := range parts {
 		object, err := yaml.YAMLToJSONStrict([]byte(part))
 		if err != nil {
-			return nil, fmt.Errorf("document %d: %s", i, clip(err.Error()))
+			return nil, fmt.Errorf("document %d: %s", i, Clip(err.Error()))
 		}
 		if string(object) == "null" {
 			continue
@@ -132,7 +132,7 @@ func ownKind(object map[string]any) (Kind, error) {
 		if _, ok := ownKinds[Kind(kind)]; ok {
 			return Kind(kind), nil
 		}
-		return "", fmt.Errorf("kind %q is none of Cluster, ClusterLoadAssignment, Listener, RouteConfiguration, ConfigDump", clip(kind))
+		return "", fmt.Errorf("kind %q is none of Cluster, ClusterLoadAssignment, Listener, RouteConfiguration, ConfigDump", Clip(kind))
 	case nil:
 		for _, m := range []string{"staticResources", "static_resources", "dynamicResources", "dynamic_resources"} {
 			if _, ok := object[m]; ok {
@@ -140,7 +140,7 @@ func ownKind(object map[string]any) (Kind, error) {
 			}
 		}
 		if url, ok := object["@type"].(string); ok {
-			return "", fmt.Errorf("a resource of type %s outside a response: put it into one, as resources[0]", clip(typeName(url)))
+			return "", fmt.Errorf("a resource of type %s outside a response: put it into one, as resources[0]", Clip(typeName(url)))
 		}
 		return "", errors.New(`neither an Envoy response (no typeUrl, no resources) nor a message of kmesh-node (no "kind")`)
 	}
@@ -172,7 +172,7 @@ func flatten(m proto.Message) []proto.Message {
 func nameIn(object map[string]any) string {
 	for _, m := range []string{"name", "clusterName", "cluster_name"} {
 		if s, ok := object[m].(string); ok {
-			return clip(s)
+			return Clip(s)
 		}
 	}
 	return "without a name"

@@ -25,7 +25,7 @@ func toRoute(rc *routev3.RouteConfiguration) (*route.RouteConfiguration, error) 
 		r.note("vhds: virtual hosts that stand in another collection are not read")
 	}
 	if rc.GetVhostHeader() != "" {
-		r.note("vhost_header %s: the virtual host is chosen by address all the same", clip(rc.GetVhostHeader()))
+		r.note("vhost_header %s: the virtual host is chosen by address all the same", Clip(rc.GetVhostHeader()))
 	}
 	return m, nil
 }
@@ -56,7 +56,7 @@ func (r *routes) add(vh *routev3.VirtualHost) error {
 	if !byAddress(vh.GetDomains()) {
 		return nil
 	}
-	name := "virtual host " + clip(vh.GetName())
+	name := "virtual host " + Clip(vh.GetName())
 	switch {
 	case vh.GetMatcher() != nil:
 		r.note("%s: its routes are chosen by a matcher%s", name, passes)
@@ -73,7 +73,7 @@ func (r *routes) add(vh *routev3.VirtualHost) error {
 func (r *routes) noteFirst(vhost string, from *routev3.Route, m *route.Route) {
 	name := "first route"
 	if m.GetName() != "" {
-		name += " " + clip(m.GetName())
+		name += " " + Clip(m.GetName())
 	}
 	if when := requestCondition(m.GetMatch()); when != "" {
 		r.note("%s: %s depends on the request (%s)%s", vhost, name, when, passes)
@@ -92,13 +92,13 @@ func (r *routes) noteFirst(vhost string, from *routev3.Route, m *route.Route) {
 func requestCondition(m *route.RouteMatch) string {
 	var parts []string
 	if p := m.GetPrefix(); p != "" && p != "/" {
-		parts = append(parts, "prefix "+clip(p))
+		parts = append(parts, "prefix "+Clip(p))
 	}
 	for _, h := range m.GetHeaders() {
-		parts = append(parts, "header "+clip(h.GetName()))
+		parts = append(parts, "header "+Clip(h.GetName()))
 	}
 	if c := m.GetCondition(); c != "" {
-		parts = append(parts, clip(c))
+		parts = append(parts, Clip(c))
 	}
 	return strings.Join(parts, ", ")
 }

@@ -30,7 +30,7 @@ func addCondition(m *route.RouteMatch, format string, args ...any) {
 	if m.Condition != "" {
 		m.Condition += ", "
 	}
-	m.Condition += clip(fmt.Sprintf(format, args...))
+	m.Condition += Clip(fmt.Sprintf(format, args...))
 }
 
 func toMatch(r *routev3.RouteMatch) *route.RouteMatch {
@@ -166,7 +166,7 @@ func actionName(r *routev3.Route) string {
 	case *routev3.Route_Route:
 		switch s := a.Route.GetClusterSpecifier().(type) {
 		case *routev3.RouteAction_ClusterHeader:
-			return "cluster by header " + clip(s.ClusterHeader)
+			return "cluster by header " + Clip(s.ClusterHeader)
 		case *routev3.RouteAction_WeightedClusters:
 			return "weighted clusters by header"
 		}

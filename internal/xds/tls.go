@@ -96,7 +96,7 @@ func (s *sockets) warn(ls []*structpb.Struct) string {
 		case isTLS(socket):
 			other = "its endpoints expect TLS: kmesh-node sends plain text"
 		case other == "":
-			other = "its endpoints expect transport socket " + clip(socket.GetName()) + ": kmesh-node sends plain text"
+			other = "its endpoints expect transport socket " + Clip(socket.GetName()) + ": kmesh-node sends plain text"
 		}
 	}
 	return other

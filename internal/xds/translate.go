@@ -62,15 +62,15 @@ func Translate(docs []Document, cur State, o Options) (*Result, error) {
 	}
 	if len(b.errs) > 0 {
 		if !o.SkipInvalid {
-			return nil, reject(b.errs)
+			return nil, Reject(b.errs)
 		}
 		b.res.Skipped = b.errs
 	}
 	return b.res, nil
 }
 
-// reject makes one error of those of all invalid resources.
-func reject(errs []error) error {
+// Reject makes one error of those of all invalid resources.
+func Reject(errs []error) error {
 	var first *exit.Error
 	if !errors.As(errs[0], &first) {
 		return errs[0]
@@ -137,7 +137,7 @@ func (b *batch) warn(object, format string, args ...any) {
 }
 
 func (b *batch) note(k Kind, name, note string) {
-	b.res.Notes = append(b.res.Notes, fmt.Sprintf("%s %s: %s", k, clip(name), note))
+	b.res.Notes = append(b.res.Notes, fmt.Sprintf("%s %s: %s", k, Clip(name), note))
 }
 
 // invalid records that a resource of d is invalid.
@@ -147,7 +147,7 @@ func (b *batch) invalid(d *Document, k Kind, name string, err error) {
 	}
 	b.errs = append(b.errs, &exit.Error{
 		Code: exit.Rejected, Step: "check configuration",
-		Object: fmt.Sprintf("%s: %s %s", d.Path, k, clip(name)), Err: err,
+		Object: fmt.Sprintf("%s: %s %s", d.Path, k, Clip(name)), Err: err,
 	})
 }
 

@@ -205,7 +205,7 @@ func validateChain(c *listener.FilterChain) error {
 func validateRange(r *core.CidrRange) error {
 	ip, err := netip.ParseAddr(r.GetAddressPrefix())
 	if err != nil || ip.Zone() != "" {
-		return in("address_prefix", wrong("%q is not an IP address", clip(r.GetAddressPrefix())))
+		return in("address_prefix", wrong("%q is not an IP address", Clip(r.GetAddressPrefix())))
 	}
 	if r.GetPrefixLen() > uint32(ip.BitLen()) {
 		return in("prefix_len", wrong("%d is more than %d", r.GetPrefixLen(), ip.BitLen()))
@@ -272,7 +272,7 @@ func validateRoute(rc *route.RouteConfiguration) error {
 			if other, ok := owner[d]; ok || d == "" {
 				text := "is empty"
 				if ok {
-					text = fmt.Sprintf("%s stands in virtual host %s as well", clip(d), clip(other))
+					text = fmt.Sprintf("%s stands in virtual host %s as well", Clip(d), Clip(other))
 				}
 				return inItem("virtual_hosts", i, inItem("domains", j, wrong("%s", text)))
 			}
