@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kmesh-net/kmesh-node/internal/exit"
+	"github.com/kmesh-net/kmesh-node/internal/lockfile"
 )
 
 // runLock ends the name of the lock that a `run` holds for as long as it lives.
@@ -38,52 +39,34 @@ func (e errHeld) Error() string {
 // takeLock does not wait: held by another, it returns an *exit.Error of code
 // Locked around errHeld.
 func takeLock(dir, name string) (*lock, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, notReady("take lock", dir, err, "make the directory writable for root")
-	}
+	return waitLock(dir, name, "take lock", "wait for it to end", 0)
+}
+
+// waitLock is takeLock that waits; step and remedy are for who finds the lock held.
+func waitLock(dir, name, step, remedy string, wait time.Duration) (*lock, error) {
 	path := filepath.Join(dir, name)
-	for {
-		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	f, err := lockfile.Take(path, wait)
+	switch {
+	case errors.Is(err, lockfile.ErrHeld):
+		pid, _, err := lockHeld(dir, name)
 		if err != nil {
-			// The directory goes away when the last lock in it is removed.
-			if errors.Is(err, os.ErrNotExist) && os.MkdirAll(dir, 0o700) == nil {
-				continue
-			}
-			return nil, notReady("take lock", path, err, "make the directory writable for root")
+			return nil, err
 		}
-		l := &lock{f, path}
-		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-			held := errHeld{l.holder()}
-			return nil, errors.Join(&exit.Error{Code: exit.Locked, Step: "take lock", Object: path, Err: held,
-				Remedy: "wait for it to end"}, f.Close())
-		}
-		if l.current() {
-			if err := l.write(); err != nil {
-				return nil, errors.Join(notReady("take lock", path, err, "make room there"), l.release())
-			}
-			return l, nil
-		}
-		// Its last holder removed the file between the open and the lock.
-		if err := f.Close(); err != nil {
-			return nil, fmt.Errorf("close %s: %w", path, err)
-		}
+		return nil, &exit.Error{Code: exit.Locked, Step: step, Object: path, Err: errHeld{pid}, Remedy: remedy}
+	case err != nil:
+		return nil, notReady("take lock", path, err, "make the directory writable for root")
 	}
+	l := &lock{f, path}
+	if err := l.write(); err != nil {
+		return nil, errors.Join(notReady("take lock", path, err, "make room there"), l.release())
+	}
+	return l, nil
 }
 
 // takePodsLock takes the lock of those who change what is enrolled, and waits for
 // another as long as the configuration says.
 func takePodsLock(cfg *Config, step string) (*lock, error) {
-	for end := time.Now().Add(cfg.LockTimeout); ; time.Sleep(2 * time.Millisecond) {
-		l, err := takeLock(cfg.RunDir, lockName(cfg.BpfFsPath, ".pods.lock"))
-		var held *exit.Error
-		if !errors.As(err, &held) || held.Code != exit.Locked {
-			return l, err
-		}
-		if time.Now().After(end) {
-			held.Step, held.Remedy = step, "try again, or give a longer --lock-timeout"
-			return nil, held
-		}
-	}
+	return waitLock(cfg.RunDir, lockName(cfg.BpfFsPath, ".pods.lock"), step, "try again, or give a longer --lock-timeout", cfg.LockTimeout)
 }
 
 // lockHeld says who holds a lock, without taking it; "" for nobody.
@@ -102,12 +85,6 @@ func lockHeld(dir, name string) (holder string, held bool, err error) {
 		return l.holder(), true, f.Close()
 	}
 	return "", false, errors.Join(err, f.Close())
-}
-
-// current says whether the path still names the file that is locked.
-func (l *lock) current() bool {
-	var a, b unix.Stat_t
-	return unix.Fstat(int(l.f.Fd()), &a) == nil && unix.Lstat(l.path, &b) == nil && a.Ino == b.Ino && a.Dev == b.Dev
 }
 
 func (l *lock) holder() string {

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kmesh-net/kmesh-node/internal/lockfile"
 )
 
 func TestBaseName(t *testing.T) {
@@ -206,7 +208,7 @@ func TestALockThatItsHolderRemovedIsNotTaken(t *testing.T) {
 	a := must1(takeLock(dir, "x"))(t)
 	must(t, os.Remove(dir+"/x")) // as a holder does at its end
 	b := must1(takeLock(dir, "x"))(t)
-	if a.current() || !b.current() {
+	if lockfile.Current(a.f, a.path) || !lockfile.Current(b.f, b.path) {
 		t.Error("the removed file counts as the lock")
 	}
 	must(t, a.f.Close())
