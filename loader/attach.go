@@ -45,8 +45,14 @@ func (k *node) Attach() (err error) {
 		case onSockMap:
 			attach = k.attachSockMap
 		}
+		if err := fault("link"); err != nil {
+			return attachError("attach", r.name, err, "")
+		}
 		if err := attach(r, cg); err != nil {
 			return err
+		}
+		if err := fault("linked"); err != nil {
+			return attachError("attach", r.name, err, "")
 		}
 	}
 	if err := k.swapTails(); err != nil {
@@ -172,6 +178,9 @@ func (k *node) commit() error {
 // replacePin renames the prepared pin over the one in use, if there is one.
 func (k *node) replacePin(s stagedPin) error {
 	path := k.t.pin(s.dir, s.name)
+	if err := fault("rename"); err != nil {
+		return err
+	}
 	old, err := pinGet(path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -276,8 +285,11 @@ func (k *node) writeRecord() error {
 		return nil
 	}
 	n.Generation++
+	if err := fault("write record"); err != nil {
+		return attachError("write record", k.t.meta(), err, "")
+	}
 	if err := writeRecord(k.recordFd, n); err != nil {
 		return attachError("write record", k.t.meta(), err, "")
 	}
-	return nil
+	return fault("recorded")
 }

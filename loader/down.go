@@ -36,6 +36,9 @@ func Down(cfg *Config) (removed []string, err error) {
 		return nil, &exit.Error{Code: exit.Locked, Step: "down", Object: tree{fs: cfg.BpfFsPath}.top(), Err: errHeld{pid},
 			Remedy: "stop that process first"}
 	}
+	if err := fault("down"); err != nil {
+		return nil, attachError("down", tree{fs: cfg.BpfFsPath}.top(), err, "")
+	}
 	pods, err := takePodsLock(cfg, "down")
 	if err != nil {
 		return nil, err
@@ -189,7 +192,10 @@ func (d *downer) unpin(dir dir, name string) {
 }
 
 func (d *downer) remove(path string) {
-	err := os.Remove(path)
+	err := fault("unpin")
+	if err == nil {
+		err = os.Remove(path)
+	}
 	if err == nil {
 		d.removed = append(d.removed, path)
 		return
@@ -201,7 +207,10 @@ func (d *downer) remove(path string) {
 
 // removeDir removes a directory when nothing is in it.
 func (d *downer) removeDir(path string) {
-	err := unix.Rmdir(path)
+	err := fault("remove directory")
+	if err == nil {
+		err = unix.Rmdir(path)
+	}
 	switch {
 	case err == nil:
 		d.removed = append(d.removed, path)
@@ -247,7 +256,9 @@ func (d *downer) unmount(f filesystem, path string) {
 		d.cfg.Log.Infof("%s holds others' pins: left mounted", path)
 		return
 	}
-	err = unix.Unmount(path, unix.UMOUNT_NOFOLLOW)
+	if err = fault("unmount"); err == nil {
+		err = unix.Unmount(path, unix.UMOUNT_NOFOLLOW)
+	}
 	switch {
 	case err == nil:
 		d.removed = append(d.removed, "mount "+path)

@@ -101,7 +101,11 @@ func (h *Handles) enter(cookie uint64, path string, describe func(*kmNetns) erro
 	if err == nil && entry == have {
 		return h.slotAdd(cookie)
 	}
-	if err := mapUpdate(fd, cookie, entry); err != nil {
+	err = fault("enroll")
+	if err == nil {
+		err = mapUpdate(fd, cookie, entry)
+	}
+	if err != nil {
 		e := &exit.Error{Code: exit.Unexpected, Step: "enroll", Object: path, Err: err}
 		if errors.Is(err, unix.E2BIG) || errors.Is(err, unix.ENOSPC) {
 			e.Err = fmt.Errorf("%d network namespaces are enrolled, the limit: %w", maxNetns, err)
@@ -151,7 +155,10 @@ func (h *Handles) release(cookie uint64) error {
 	if err := h.slotAsk(cookie); err != nil {
 		return err
 	}
-	err := mapDelete(h.fds["km_netns"], cookie)
+	err := fault("release")
+	if err == nil {
+		err = mapDelete(h.fds["km_netns"], cookie)
+	}
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("unenroll namespace %d: %w", cookie, err)
 	}

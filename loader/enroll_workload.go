@@ -66,6 +66,9 @@ func (h *Handles) judge(p pod, u *undo) error {
 		if err := sendsBack(p, d, rec.XDPMode); err != nil {
 			return attachError("enroll", nicProgram, err, nicRemedy(err))
 		}
+		if err := fault("enroll device"); err != nil {
+			return attachError("enroll", nicProgram+" on device "+d.name, err, "")
+		}
 		link, err := attachNIC(p, d, prog, rec.XDPMode)
 		if err != nil {
 			return attachError("enroll", nicProgram, err, nicRemedy(err))
@@ -108,6 +111,10 @@ func (h *Handles) releaseNICs(cookie uint64) error {
 	}
 	var errs []error
 	for _, name := range links[cookie] {
+		if err := fault("release device"); err != nil {
+			errs = append(errs, fmt.Errorf("unenroll: detach %s: %w", name, err))
+			continue
+		}
 		if err := detachNIC(t.pin(linkDir, name)); err != nil {
 			errs = append(errs, fmt.Errorf("unenroll: detach %s: %w", name, err))
 		}

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	faults "github.com/kmesh-net/kmesh-node/internal/fault"
 )
 
 const (
@@ -79,18 +81,7 @@ func effectiveCaps() (uint64, error) {
 	return 0, errors.Join(errors.New("/proc/thread-self/status has no CapEff"), s.Err())
 }
 
-// fault fails the named step when KMESH_NODE_FAULT names it, and ends this
-// process at once with `kill:STEP`: how the tests prove that a failed `up` leaves
-// what was there, and that the next one repairs what a killed one left. The steps
-// are mount, record, load, pin, tail, settings, attach, store and commit.
-func fault(step string) error {
-	switch os.Getenv("KMESH_NODE_FAULT") {
-	case step:
-		return fmt.Errorf("step %s: %w", step, errFault)
-	case "kill:" + step:
-		return unix.Kill(os.Getpid(), unix.SIGKILL)
-	}
-	return nil
-}
+// fault is fault.At: each step of the loader begins with it.
+func fault(step string) error { return faults.At(step) }
 
-var errFault = errors.New("made to fail by KMESH_NODE_FAULT")
+var errFault = faults.ErrMade

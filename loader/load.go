@@ -48,6 +48,9 @@ func (k *node) callMapsReady() error {
 // pin pins fd for good, and has it unpinned when this `up` fails.
 func (k *node) pin(fd int, d dir, name string) error {
 	path := k.t.pin(d, name)
+	if err := fault("pin"); err != nil {
+		return loadError("pin", path, err, "")
+	}
 	if err := pinPut(fd, path); err != nil {
 		return loadError("pin", path, err, "remove what is there")
 	}
@@ -57,6 +60,9 @@ func (k *node) pin(fd int, d dir, name string) error {
 
 // prepin pins fd beside name; commit puts that pin in name's place.
 func (k *node) prepin(fd int, d dir, name string) error {
+	if err := fault("pin"); err != nil {
+		return loadError("pin", k.t.pin(d, name), err, "")
+	}
 	for n := 1; ; n++ {
 		tmp := staged(name, n)
 		path := k.t.pin(d, tmp)
@@ -129,9 +135,6 @@ func (k *node) loadFresh() error {
 	}
 	if err != nil {
 		return err
-	}
-	if err := fault("pin"); err != nil {
-		return loadError("pin", k.t.root(), err, "")
 	}
 	for _, r := range k.rows {
 		if err := k.prepin(k.progs[r.name], progDir, r.name); err != nil {
@@ -216,9 +219,6 @@ func (k *node) take(o *object) error {
 
 // fillTails puts the programs into the new tail-call arrays.
 func (k *node) fillTails() error {
-	if err := fault("tail"); err != nil {
-		return loadError("fill tail calls", k.t.root(), err, "")
-	}
 	for _, r := range k.rows {
 		if r.tail == nil {
 			continue
@@ -226,6 +226,9 @@ func (k *node) fillTails() error {
 		var id uint32
 		if err := mapLookup(k.fds[r.tail.array], r.tail.index, &id); err == nil {
 			continue // in use: swapTails has it
+		}
+		if err := fault("tail"); err != nil {
+			return loadError("fill tail calls", r.tail.array+" "+r.name, err, "")
 		}
 		fd := uint32(k.progs[r.name])
 		if err := mapUpdate(k.fds[r.tail.array], r.tail.index, fd); err != nil {
@@ -259,6 +262,9 @@ func (k *node) swapTails() error {
 			return attachError("swap tail call", r.name, fmt.Errorf("open its program: %w", err), "")
 		}
 		k.held = append(k.held, old)
+		if err := fault("swap tail"); err != nil {
+			return attachError("swap tail call", r.tail.array+" "+r.name, err, "")
+		}
 		if err := mapUpdate(fd, r.tail.index, uint32(k.progs[r.name])); err != nil {
 			return attachError("swap tail call", r.tail.array+" "+r.name, err, "")
 		}

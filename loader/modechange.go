@@ -80,6 +80,9 @@ func (k *node) carryEnrolments() error {
 		if mapLookup(fd, c, &entry) != nil || mapLookup(to, c, &have) == nil {
 			continue // left in between, or carried over by an `up` that was killed
 		}
+		if err := fault("carry"); err != nil {
+			return attachError("carry enrolments over", "km_netns", err, "")
+		}
 		if err := mapUpdate(to, c, newKmNetns(uint64(entry.since))); err != nil {
 			return attachError("carry enrolments over", "km_netns", err, "")
 		}
@@ -101,6 +104,9 @@ func (k *node) dropOther() error {
 		return nil
 	}
 	cfg := k.cfg.withMode(otherMode(k.cfg.Mode))
+	if err := fault("other mode"); err != nil {
+		return attachError("take mode "+string(cfg.Mode)+" down", cfg.tree().root(), err, "")
+	}
 	d := &downer{cfg: cfg}
 	d.pins()
 	if d.rec.Cgroup != "" && d.rec.Cgroup != cfg.Cgroup2Path {

@@ -35,7 +35,10 @@ func (h *Handles) slotAdd(cookie uint64) error {
 	}
 	var have uint64
 	fd, i := h.fds["km_netns_slot"], slotOf(cookie)
-	err := mapLookup(fd, i, &have)
+	err := fault("enroll slot")
+	if err == nil {
+		err = mapLookup(fd, i, &have)
+	}
 	switch {
 	case err == nil && entry.flags != 0 && have != askNetns:
 		err = mapUpdate(fd, i, askNetns)
@@ -68,6 +71,9 @@ func (h *Handles) slotAsk(cookie uint64) error {
 // between finds the 0, or is found by the second look.
 func (h *Handles) slotDrop(cookie uint64) error {
 	fd, i := h.fds["km_netns_slot"], slotOf(cookie)
+	if err := fault("release slot"); err != nil {
+		return fmt.Errorf("write km_netns_slot: %w", err)
+	}
 	value := uint64(0)
 	for {
 		shared, err := h.slotShared(i)

@@ -116,22 +116,28 @@ func (k *node) choose() (err error) {
 }
 
 func (k *node) prepare() error {
-	if err := fault("mount"); err != nil {
-		return notReady("mount", k.cfg.BpfFsPath, err, "")
-	}
 	for _, m := range []struct {
 		fs   filesystem
 		path string
 	}{{bpffs, k.cfg.BpfFsPath}, {cgroup2, k.cfg.Cgroup2Path}} {
+		if err := fault("mount"); err != nil {
+			return notReady("mount "+m.fs.name, m.path, err, "")
+		}
 		did, err := m.fs.ensure(m.path, &k.undo)
 		if err != nil {
 			return err
 		}
 		if did {
+			if err := fault("mounted"); err != nil {
+				return notReady("mount "+m.fs.name, m.path, err, "")
+			}
 			k.change("mounted " + m.path)
 		}
 	}
 	for _, d := range k.t.directories() {
+		if err := fault("directory"); err != nil {
+			return notReady("make pin directory", d, err, "")
+		}
 		if err := makePinDir(d, &k.undo); err != nil {
 			return err
 		}

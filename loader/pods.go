@@ -169,6 +169,9 @@ func (k *node) attachPod(cookie uint64, path string) error {
 		if err := sendsBack(p, d, k.next.XDPMode); err != nil {
 			return attachError("attach", nicProgram, err, nicRemedy(err))
 		}
+		if err := fault("device"); err != nil {
+			return attachError("attach", nicProgram+" to device "+d.name, err, "")
+		}
 		if err := k.takeOff(name, p, d); err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ package store
 /*
 #include <stdlib.h>
 #include "deserial.h"
+#include "step.h"
 #include "cluster/cluster.pb-c.h"
 #include "listener/listener.pb-c.h"
 #include "route/route.pb-c.h"
@@ -22,6 +23,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kmesh-net/kmesh-node/internal/config"
+	"github.com/kmesh-net/kmesh-node/internal/fault"
 	"github.com/kmesh-net/kmesh-node/proto/cluster"
 	"github.com/kmesh-net/kmesh-node/proto/listener"
 	"github.com/kmesh-net/kmesh-node/proto/route"
@@ -48,6 +50,9 @@ type Store struct{}
 // (deserial_init). It is an error when it is open already. It waits for another
 // process's publication, too: SetLockTimeout comes before it.
 func Open() (*Store, error) {
+	if fault.Wanted() {
+		C.call_at_steps()
+	}
 	if err := call(func() C.int { return C.deserial_init() }); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}

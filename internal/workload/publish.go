@@ -71,19 +71,24 @@ func (s *Store) write(l *live, p *plan) error {
 		{"messages", func() error { return put(m, "km_res", p.chunkKeys, p.chunks) }},
 		{"blocks", func() error { return put(m, "km_block", p.blockKeys, p.blocks) }},
 		{"denied", func() error { return s.writeDenied(p) }},
-		{"image", func() error { s.writeImage(l, p); return nil }},
+		{"image", func() error { return s.writeImage(l, p) }},
 		{"peers", func() error { return s.writePeers(p) }},
 		{"frontends", func() error { return s.writeFrontends(l, p) }},
 		{"waypoints", func() error { return s.markWaypoints(l, p.waypoints || l.repair) }},
 		{"commit", func() error { atomic.StoreUint64(word(&m.meta.generation), next); return nil }},
 		{"retire", func() error { return s.retire(p) }},
 	} {
-		s.step(step.name)
-		if err := step.do(); err != nil {
+		err := s.step(step.name)
+		if err == nil {
+			err = step.do()
+		}
+		if err != nil {
 			return fmt.Errorf("publish: %w", err)
 		}
 	}
-	s.step("end")
+	if err := s.step("end"); err != nil {
+		return fmt.Errorf("publish: %w", err)
+	}
 	atomic.StoreUint64(word(&m.meta.writing), 0)
 	l.generation, l.repair = next, false
 	l.identities.settle()
@@ -96,7 +101,9 @@ func (s *Store) sweep(g *garbage) error {
 	s.live.chunks -= len(g.messages) + len(g.tombstones)
 	err := remove(s.maps, "km_res", g.messages)
 	if err == nil {
-		s.step("tombstones")
+		err = s.step("tombstones")
+	}
+	if err == nil {
 		err = remove(s.maps, "km_res", g.tombstones)
 	}
 	*g = garbage{}
@@ -114,17 +121,20 @@ func (s *Store) writeDenied(p *plan) error {
 	return nil
 }
 
-func (s *Store) writeImage(l *live, p *plan) {
+func (s *Store) writeImage(l *live, p *plan) error {
 	atomic.StoreUint64(word(&s.maps.meta.view), l.model.view())
 	if p.image == nil {
-		return
+		return nil
 	}
 	old := as[imageC](s.maps.image(true))
 	p.replaced = old.abi != 0
 	half := s.maps.image(false)
 	clear(half[copy(half, p.image.Bytes()):])
-	s.step("flip")
+	if err := s.step("flip"); err != nil {
+		return err
+	}
 	s.maps.judgeAnew(true)
+	return nil
 }
 
 func (s *Store) writePeers(p *plan) error {
@@ -134,11 +144,15 @@ func (s *Store) writePeers(p *plan) error {
 	if err := put(s.maps, "km_peer", p.peerKeys, p.peers); err != nil {
 		return err
 	}
-	s.step("peers gone")
+	if err := s.step("peers gone"); err != nil {
+		return err
+	}
 	if err := remove(s.maps, "km_peer", p.peersGone); err != nil {
 		return err
 	}
-	s.step("verdicts")
+	if err := s.step("verdicts"); err != nil {
+		return err
+	}
 	s.maps.judgeAnew(false)
 	return nil
 }
@@ -149,11 +163,15 @@ func (s *Store) writeFrontends(l *live, p *plan) error {
 	if n := uint64(l.anyPort); n > atomic.LoadUint64(anyPort) {
 		atomic.StoreUint64(anyPort, n)
 	}
-	s.step("any port")
+	if err := s.step("any port"); err != nil {
+		return err
+	}
 	if err := put(s.maps, "km_frontend", p.keys, p.values); err != nil {
 		return err
 	}
-	s.step("frontends gone")
+	if err := s.step("frontends gone"); err != nil {
+		return err
+	}
 	if err := remove(s.maps, "km_frontend", p.gone); err != nil {
 		return err
 	}
@@ -174,7 +192,9 @@ func (s *Store) retire(p *plan) error {
 	if err := bpfmap.Grace(); err != nil {
 		return err
 	}
-	s.step("blocks gone")
+	if err := s.step("blocks gone"); err != nil {
+		return err
+	}
 	if err := remove(s.maps, "km_block", p.retired); err != nil {
 		return err
 	}

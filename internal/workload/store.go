@@ -16,6 +16,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/kmesh-net/kmesh-node/internal/exit"
+	"github.com/kmesh-net/kmesh-node/internal/fault"
 )
 
 // Options of Open.
@@ -40,7 +41,7 @@ type Store struct {
 	live   *live
 	opened bool // and nothing was done since
 
-	// at is called before each step of a publication; tests end the writer there.
+	// at is called at each step, too; tests end the writer there.
 	at func(step string)
 }
 
@@ -96,10 +97,12 @@ func (s *Store) current(do func(*live) error) error {
 	})
 }
 
-func (s *Store) step(name string) {
+// step is called before each step of a publication.
+func (s *Store) step(name string) error {
 	if s.at != nil {
 		s.at(name)
 	}
+	return fault.At("publish " + name)
 }
 
 // Resource returns kind and name of the resource that frontends, endpoints and
