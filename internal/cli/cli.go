@@ -74,6 +74,7 @@ func newApp(c *command) *cli.App {
 		c.up(), c.run(), c.down(), c.status(), c.check(),
 		c.apply(), c.get(), c.delete(), c.enroll(), c.unenroll(),
 		c.events(), c.env(), c.exec(), c.version(),
+		c.man(), c.completion(),
 	} {
 		cmd.OnUsageError = usageError
 		cmd.Flags = append(withEnv(cmd.Flags), globalFlags(false)...)
