@@ -223,12 +223,12 @@ func (k *node) fillTails() error {
 		if r.tail == nil {
 			continue
 		}
+		if err := fault("tail"); err != nil {
+			return loadError("fill tail calls", r.tail.array+" "+r.name, err, "")
+		}
 		var id uint32
 		if err := mapLookup(k.fds[r.tail.array], r.tail.index, &id); err == nil {
 			continue // in use: swapTails has it
-		}
-		if err := fault("tail"); err != nil {
-			return loadError("fill tail calls", r.tail.array+" "+r.name, err, "")
 		}
 		fd := uint32(k.progs[r.name])
 		if err := mapUpdate(k.fds[r.tail.array], r.tail.index, fd); err != nil {
