@@ -77,6 +77,10 @@ func (k *node) openOurs(d dir, name string, id uint32) (int, error) {
 	if fd, err = byID(d, id); err != nil {
 		return -1, nil // it went with its pin
 	}
+	if k.plan != nil {
+		k.plan.lost[pinName{d, name}] = true
+		return fd, nil
+	}
 	if err := k.pin(fd, d, name); err != nil {
 		return -1, errors.Join(err, unix.Close(fd))
 	}

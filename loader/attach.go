@@ -70,33 +70,43 @@ func (k *node) attachRow(r program, cg cgroup) error {
 	if err != nil {
 		return attachError("attach", r.name, err, "")
 	}
-	old, err := k.openOurs(linkDir, r.name, k.found.Links[r.name])
+	old, info, err := k.ownLink(r)
 	if err != nil {
-		return attachError("attach", r.name, err, "")
+		return err
 	}
-	if old >= 0 {
-		k.held = append(k.held, old)
-		info, err := linkInfoOf(old)
-		if err != nil {
-			return attachError("attach", r.name, err, "")
+	if old >= 0 && r.hook.matches(info, cg) {
+		k.next.Links[r.name] = info.ID
+		if info.Prog == prog.ID {
+			return nil
 		}
-		if r.hook.matches(info, cg) {
-			k.next.Links[r.name] = info.ID
-			if info.Prog == prog.ID {
-				return nil
-			}
-			done, err := k.updateLink(r, old, info.Prog)
-			if err != nil || done {
-				return err
-			}
+		done, err := k.updateLink(r, old, info.Prog)
+		if err != nil || done {
+			return err
 		}
 	}
 	return k.newLink(r, cg, old >= 0)
 }
 
+// ownLink opens the link that an earlier `up` made for the row; -1: none is left.
+func (k *node) ownLink(r program) (int, linkInfo, error) {
+	fd, err := k.openOurs(linkDir, r.name, k.found.Links[r.name])
+	if err != nil {
+		return -1, linkInfo{}, attachError("attach", r.name, err, "")
+	}
+	if fd < 0 {
+		return -1, linkInfo{}, nil
+	}
+	k.held = append(k.held, fd)
+	info, err := linkInfoOf(fd)
+	if err != nil {
+		return -1, info, attachError("attach", r.name, err, "")
+	}
+	return fd, info, nil
+}
+
 // updateLink puts k's program into the link; false where this link takes none.
 func (k *node) updateLink(r program, link int, oldID uint32) (bool, error) {
-	if r.hook.kind != onCgroup && r.hook.kind != onSockMap {
+	if !r.hook.swaps() {
 		return false, nil
 	}
 	oldProg, err := byID(progDir, oldID)
@@ -205,33 +215,44 @@ func (k *node) replacePin(s stagedPin) error {
 // dropStrays unpins what an `up` before this one made and this one does not want:
 // links first, so that the programs that hook something go before those that they call.
 func (k *node) dropStrays() error {
-	for _, d := range []dir{linkDir, progDir, mapDir} {
-		entries, err := os.ReadDir(k.t.dir(d))
+	strays, err := k.strays()
+	if err != nil {
+		return err
+	}
+	for _, s := range strays {
+		path := k.t.pin(s.dir, s.name)
+		if !ours(k.cfg.Mode, s.dir, s.name, k.found) {
+			k.log.Warnf("%s is not of kmesh-node: left alone", path)
+			continue
+		}
+		fd, err := pinGet(path)
 		if err != nil {
-			return attachError("read directory", k.t.dir(d), err, "")
+			return attachError("open pin", path, err, "remove it")
 		}
-		for _, e := range entries {
-			if k.isWanted(d, e.Name()) {
-				continue
-			}
-			path := k.t.pin(d, e.Name())
-			if !ours(k.cfg.Mode, d, e.Name(), k.found) {
-				k.log.Warnf("%s is not of kmesh-node: left alone", path)
-				continue
-			}
-			fd, err := pinGet(path)
-			if err != nil {
-				return attachError("open pin", path, err, "remove it")
-			}
-			k.held = append(k.held, fd)
-			if err := os.Remove(path); err != nil {
-				return attachError("unpin", path, err, "remove it")
-			}
-			k.undo.push("pin "+path+" back", func() error { return pinPut(fd, path) })
-			k.change(fmt.Sprintf("removed: %s %s", d, e.Name()))
+		k.held = append(k.held, fd)
+		if err := os.Remove(path); err != nil {
+			return attachError("unpin", path, err, "remove it")
 		}
+		k.undo.push("pin "+path+" back", func() error { return pinPut(fd, path) })
+		k.change(fmt.Sprintf("removed: %s %s", s.dir, s.name))
 	}
 	return nil
+}
+
+// strays lists the pins of the tree that are not wanted, in the order of dropStrays.
+func (k *node) strays() (l []pinName, err error) {
+	for _, d := range []dir{linkDir, progDir, mapDir} {
+		entries, err := os.ReadDir(k.t.dir(d))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, attachError("read directory", k.t.dir(d), err, "")
+		}
+		for _, e := range entries {
+			if !k.isWanted(d, e.Name()) {
+				l = append(l, pinName{d, e.Name()})
+			}
+		}
+	}
+	return l, nil
 }
 
 func (k *node) isWanted(d dir, name string) bool {

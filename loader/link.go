@@ -124,6 +124,9 @@ func (h hook) matches(l linkInfo, cg cgroup) bool {
 	return h.kind != onCgroup || l.Attach == h.attachType && l.Cgroup == cg.id
 }
 
+// swaps says whether a link there takes another program in place.
+func (h hook) swaps() bool { return h.kind == onCgroup || h.kind == onSockMap }
+
 // remedy says what to do about a failed attach.
 func (h hook) remedy(err error) string {
 	switch {

@@ -133,14 +133,9 @@ func (f filesystem) options() (string, error) {
 // makeDirs makes path and those of its parents that are missing, and says how
 // many directories that were.
 func makeDirs(path string, u *undo) (int, error) {
-	var missing []string
-	for p := filepath.Clean(path); ; p = filepath.Dir(p) {
-		if _, err := os.Lstat(p); err == nil {
-			break
-		} else if !errors.Is(err, os.ErrNotExist) {
-			return 0, err
-		}
-		missing = append([]string{p}, missing...)
+	missing, err := missingDirs(path)
+	if err != nil {
+		return 0, err
 	}
 	for _, p := range missing {
 		if err := os.Mkdir(p, 0o755); err != nil {
@@ -149,6 +144,18 @@ func makeDirs(path string, u *undo) (int, error) {
 		u.push("remove directory "+p, func() error { return os.Remove(p) })
 	}
 	return len(missing), nil
+}
+
+// missingDirs lists those of path and its parents that are not there, parents first.
+func missingDirs(path string) (missing []string, err error) {
+	for p := filepath.Clean(path); ; p = filepath.Dir(p) {
+		if _, err := os.Lstat(p); err == nil {
+			return missing, nil
+		} else if !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
+		missing = append([]string{p}, missing...)
+	}
 }
 
 // mountPoint is one line of mountinfo; options are the filesystem's, not the mount's.

@@ -3,6 +3,7 @@
 package loader
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -56,6 +57,8 @@ type node struct {
 	// alone with.
 	mapsReady, beside func() error
 
+	plan *Plan // of a look: written down instead of done; nil: it is done
+
 	podsChanged bool // km_netns is other than when writer read it
 	swapped     bool // links of another load took this one's programs
 	fresh       bool // the programs were loaded anew
@@ -76,9 +79,7 @@ func newNode(cfg *Config) (_ *node, err error) {
 	if err := hostReady(); err != nil {
 		return nil, err
 	}
-	k := &node{t: cfg.tree(), log: cfg.Log, progs: map[string]int{}, recordFd: -1, oldPstate: -1, nics: map[string]bool{},
-		resized: map[string]bool{}, Handles: Handles{cfg: cfg, fds: map[string]int{}}}
-	k.next = record{Version: recordVersion, Cgroup: cfg.Cgroup2Path, Release: cfg.Release}
+	k := blankNode(cfg)
 	chosen := make(chan error, 1)
 	go func() { chosen <- k.choose() }() // reads BTF while the mounts wait for the kernel
 	// The lock's name is the path that was asked for: it exists before the mount.
@@ -99,6 +100,14 @@ func newNode(cfg *Config) (_ *node, err error) {
 		return nil, err
 	}
 	return k, nil
+}
+
+// blankNode is a node that knows of nothing but cfg.
+func blankNode(cfg *Config) *node {
+	k := &node{t: cfg.tree(), log: cfg.Log, progs: map[string]int{}, recordFd: -1, oldPstate: -1, nics: map[string]bool{},
+		resized: map[string]bool{}, Handles: Handles{cfg: cfg, fds: map[string]int{}}}
+	k.next = record{Version: recordVersion, Cgroup: cfg.Cgroup2Path, Release: cfg.Release}
+	return k
 }
 
 // choose decides which programs this build loads here.
@@ -162,16 +171,20 @@ func (k *node) openRecord() (err error) {
 	if errors.Is(err, os.ErrNotExist) {
 		k.recordFd, err = createRecord(k.t, &k.undo)
 	}
-	if err != nil {
-		return loadError("open record", k.t.meta(), err, "run: kmesh-node down, then up again")
+	if err == nil {
+		k.found, err = readRecord(k.recordFd)
 	}
-	if k.found, err = readRecord(k.recordFd); err != nil {
-		return loadError("open record", k.t.meta(), err, "run: kmesh-node down, then up again")
+	if err != nil {
+		return badRecord(k.t, err)
 	}
 	if err := fault("record"); err != nil {
 		return loadError("open record", k.t.meta(), err, "")
 	}
 	return k.findOther()
+}
+
+func badRecord(t tree, err error) error {
+	return loadError("open record", t.meta(), err, "run: kmesh-node down, then up again")
 }
 
 // heedRun keeps off a live `run`: beside it an `up` of the same build changes
@@ -189,7 +202,11 @@ func (k *node) heedRun() (err error) {
 	if k.idle = k.found.Build == k.next.Build; k.idle {
 		return nil
 	}
-	return &exit.Error{Code: exit.Locked, Step: "up", Object: k.t.root(),
+	return otherRun(k.t, pid)
+}
+
+func otherRun(t tree, pid string) error {
+	return &exit.Error{Code: exit.Locked, Step: "up", Object: t.root(),
 		Err: fmt.Errorf("run of another build: %w", errHeld{pid}), Remedy: "stop that process first"}
 }
 
@@ -273,4 +290,4 @@ func closeFd(log *logrus.Logger, fd int) {
 	}
 }
 
-func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+func sorted[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

@@ -45,6 +45,12 @@ func (t tree) meta() string                  { return filepath.Join(t.root(), "m
 func (t tree) dir(d dir) string              { return filepath.Join(t.root(), string(d)) }
 func (t tree) pin(d dir, name string) string { return filepath.Join(t.dir(d), name) }
 
+// pinName names a pin in the tree.
+type pinName struct {
+	dir  dir
+	name string
+}
+
 // directories lists the tree's directories, parents first.
 func (t tree) directories() []string {
 	l := []string{t.top(), t.root()}

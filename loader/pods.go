@@ -32,7 +32,7 @@ func isNICLink(name string) bool { return nicLinkName.MatchString(name) }
 // nicLinks lists the names of the pinned links on devices, by cookie.
 func (t tree) nicLinks() (map[uint64][]string, error) {
 	entries, err := os.ReadDir(t.dir(linkDir))
-	if err != nil {
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
 	l := map[uint64][]string{}
@@ -110,7 +110,7 @@ func (k *node) adoptNICs(names []string) (alive bool, err error) {
 		if err != nil {
 			return false, attachError("attach", name, err, "")
 		}
-		if info.Type != linkType[onPodNIC] || info.Ifindex == 0 {
+		if !info.onNIC() {
 			continue // commit drops it
 		}
 		alive = true
@@ -130,6 +130,9 @@ func (k *node) adoptNICs(names []string) (alive bool, err error) {
 	}
 	return alive, nil
 }
+
+// onNIC says whether the link is on a device that is there.
+func (l linkInfo) onNIC() bool { return l.Type == linkType[onPodNIC] && l.Ifindex != 0 }
 
 // updateNIC puts k's program into a link; false where its device is gone by now.
 func (k *node) updateNIC(name string, link int, oldID uint32) (bool, error) {

@@ -94,13 +94,7 @@ func withPstate(fd int, do func(*kwPstate)) error {
 // writePstate makes km_pstate fit km_policy and the settings.
 func (k *node) writePstate() error {
 	fd := k.fds["km_pstate"]
-	var exempt, native uint32
-	if !k.cfg.Workload.JudgeNode {
-		exempt = 1
-	}
-	if k.cfg.XDPMode == XDPNative {
-		native = 1
-	}
+	exempt, native := k.cfg.judging()
 	generation, err := k.oldGeneration()
 	if err != nil {
 		return err
@@ -125,6 +119,17 @@ func (k *node) writePstate() error {
 	k.rejudge = oldExempt != exempt
 	k.change("settings of xdpauth written")
 	return nil
+}
+
+// judging are the settings that packets are judged by.
+func (c *Config) judging() (exempt, native uint32) {
+	if !c.Workload.JudgeNode {
+		exempt = 1
+	}
+	if c.XDPMode == XDPNative {
+		native = 1
+	}
+	return exempt, native
 }
 
 // swapSettings stores the settings that packets are judged by.

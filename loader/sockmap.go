@@ -23,20 +23,13 @@ func (k *node) attachSockMap(r program, _ cgroup) error {
 	if err != nil {
 		return attachError("attach", r.name, err, "")
 	}
-	old, err := k.openOurs(linkDir, r.name, k.found.Links[r.name])
+	old, info, err := k.ownLink(r)
 	if err != nil {
-		return attachError("attach", r.name, err, "")
+		return err
 	}
-	if old >= 0 {
-		k.held = append(k.held, old)
-		info, err := linkInfoOf(old)
-		if err != nil {
-			return attachError("attach", r.name, err, "")
-		}
-		if info.Type == linkTypeSockMap && info.SockMap == m.ID {
-			k.next.Links[r.name] = info.ID
-			return k.keepLink(r, old, info)
-		}
+	if old >= 0 && info.onSockMap(m.ID) {
+		k.next.Links[r.name] = info.ID
+		return k.keepLink(r, old, info)
 	}
 	link, err := linkSockMap(k.progs[r.name], target, r.hook.attachType)
 	if errors.Is(err, unix.EINVAL) {
@@ -47,6 +40,9 @@ func (k *node) attachSockMap(r program, _ cgroup) error {
 	}
 	return k.pinLink(r, link, old >= 0)
 }
+
+// onSockMap says whether the link is on the map of that id.
+func (l linkInfo) onSockMap(id uint32) bool { return l.Type == linkTypeSockMap && l.SockMap == id }
 
 // keepLink makes a link that is in its place run k's program.
 func (k *node) keepLink(r program, link int, info linkInfo) error {

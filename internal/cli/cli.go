@@ -71,7 +71,7 @@ func newApp(c *command) *cli.App {
 		Action:         noCommand,
 	}
 	for _, cmd := range []*cli.Command{
-		c.up(), c.run(), c.down(), c.status(), c.check(),
+		c.up(), c.run(), c.down(), c.status(), c.check(), c.plan(),
 		c.apply(), c.get(), c.delete(), c.enroll(), c.unenroll(),
 		c.events(), c.env(), c.exec(), c.version(),
 		c.man(), c.completion(),

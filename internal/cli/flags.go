@@ -93,7 +93,7 @@ func given(ctx *cli.Context, name string) bool {
 }
 
 // starts are the commands that choose a mode; the others go by what is up.
-var starts = []string{"up", "run"}
+var starts = []string{"up", "run", "plan"}
 
 // config reads what all commands share.
 func (c *command) config(ctx *cli.Context) (*loader.Config, error) {

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// enrolments lists the cookies that are enrolled, and those that would be carried over
+// from the other mode (see carryEnrolments) as true.
+func (k *node) enrolments() (map[uint64]bool, error) {
+	l := map[uint64]bool{}
+	if k.other != nil && k.found.Build == "" {
+		fd, err := pinGet(k.cfg.withMode(otherMode(k.cfg.Mode)).tree().pin(mapDir, "km_netns"))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, attachError("carry enrolments over", "km_netns", err, "")
+		}
+		if err == nil {
+			k.held = append(k.held, fd)
+			cookies, err := netnsKeys(fd)
+			if err != nil {
+				return nil, attachError("carry enrolments over", "km_netns", err, "")
+			}
+			for _, c := range cookies {
+				l[c] = true
+			}
+		}
+	}
+	fd := k.FD("km_netns")
+	if fd < 0 {
+		return l, nil
+	}
+	cookies, err := netnsKeys(fd)
+	if err != nil {
+		return nil, attachError("attach", "km_netns", err, "")
+	}
+	for _, c := range cookies {
+		l[c] = false
+	}
+	return l, nil
+}
+
+// lookEnrolled says what becomes of enrolments where no device goes with them.
+func (k *node) lookEnrolled() error {
+	l, err := k.enrolments()
+	for _, c := range sorted(l) {
+		k.addEnrolment(c, l[c], "")
+	}
+	return err
+}
+
+func (k *node) addEnrolment(cookie uint64, carried bool, why string) {
+	name := strconv.FormatUint(cookie, 10)
+	if carried {
+		k.add(ActionCreate, "enrolment", name, joinWords("it is enrolled in mode "+string(otherMode(k.cfg.Mode)), why))
+		return
+	}
+	k.add(ActionKeep, "enrolment", name, why)
+}
+
+// lookPods is attachPods without its effect.
+func (k *node) lookPods(program, cgroup) error {
+	enrolled, err := k.enrolments()
+	if err != nil || len(enrolled) == 0 {
+		return err
+	}
+	links := map[uint64][]string{}
+	if !k.plan.bare {
+		if links, err = k.t.nicLinks(); err != nil {
+			return attachError("attach", nicProgram, err, "")
+		}
+	}
+	where, err := findNamespaces()
+	if err != nil {
+		return attachError("find namespaces", nicProgram, err, "")
+	}
+	_, unknown := ownCookie()
+	for _, c := range sorted(enrolled) {
+		alive, err := k.lookNICs(links[c])
+		if err != nil {
+			return err
+		}
+		switch paths := where[c]; {
+		case len(paths) > 0:
+			err = k.lookPod(c, paths[0], enrolled[c])
+		case !alive && unknown == nil:
+			if !enrolled[c] {
+				k.add(ActionDelete, "enrolment", strconv.FormatUint(c, 10), "its namespace is gone")
+			}
+		default:
+			k.addEnrolment(c, enrolled[c], "it is not in sight from here: new devices of it are not judged")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lookNICs is adoptNICs without its effect.
+func (k *node) lookNICs(names []string) (alive bool, err error) {
+	for _, name := range names {
+		fd, err := k.openOurs(linkDir, name, 0)
+		if err != nil {
+			return false, attachError("attach", name, err, "")
+		}
+		if fd < 0 {
+			continue
+		}
+		k.held = append(k.held, fd)
+		info, err := linkInfoOf(fd)
+		if err != nil {
+			return false, attachError("attach", name, err, "")
+		}
+		if !info.onNIC() {
+			continue // lookPod or lookStrays has it
+		}
+		alive = true
+		prog := k.found.Progs[nicProgram]
+		switch {
+		case k.found.XDPMode != "" && k.found.XDPMode != k.next.XDPMode:
+			continue // lookPod has it
+		case k.fresh:
+			k.add(ActionUpdate, "link", name, "")
+		case info.Prog != prog:
+			k.add(ActionRepair, "link", name, fmt.Sprintf("it runs program %d, not %d", info.Prog, prog))
+		default:
+			k.add(ActionKeep, "link", name, "")
+		}
+		k.nics[name] = true
+	}
+	return alive, nil
+}
+
+// lookPod is attachPod without its effect.
+func (k *node) lookPod(cookie uint64, path string, carried bool) error {
+	p, err := lookInto(cookie, path)
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+		return nil // it ended by now
+	}
+	if err != nil {
+		return attachError("attach", nicProgram, err, "")
+	}
+	for _, d := range p.nics {
+		name := nicLink(cookie, d.index)
+		if k.nics[name] {
+			continue
+		}
+		if err := sendsBack(p, d, k.next.XDPMode); err != nil {
+			return attachError("attach", nicProgram, err, nicRemedy(err))
+		}
+		k.nics[name] = true
+		what := "device " + d.name + " of " + path
+		switch {
+		case k.pinned(linkDir, name) && k.found.XDPMode != k.next.XDPMode:
+			k.add(ActionUpdate, "link", name, what+": it gets mode "+k.next.XDPMode)
+		case k.pinned(linkDir, name):
+			k.add(ActionRepair, "link", name, what+": it was detached")
+		case carried || k.found.Build == "":
+			k.add(ActionCreate, "link", name, what)
+		default:
+			k.add(ActionRepair, "link", name, what+" is enrolled and not judged")
+		}
+	}
+	return k.lookAddresses(p, carried)
+}
+
+// lookAddresses is writePod without its effect.
+func (k *node) lookAddresses(p pod, carried bool) error {
+	fd := k.FD("km_netns")
+	var have kmNetns
+	if carried || fd < 0 || mapLookup(fd, p.cookie, &have) != nil {
+		k.addEnrolment(p.cookie, true, p.path)
+		return nil
+	}
+	entry := have
+	if k.FD("km_peer") >= 0 {
+		if err := k.describe(&entry, p); err != nil {
+			return attachError("read km_peer", p.path, err, "")
+		}
+	}
+	if entry != have {
+		k.add(ActionUpdate, "enrolment", strconv.FormatUint(p.cookie, 10), "the addresses of "+p.path+" are others")
+		return nil
+	}
+	k.addEnrolment(p.cookie, false, p.path)
+	return nil
+}
