@@ -4,7 +4,8 @@
 # build/. V=1 shows the commands; ARCH=arm64 builds for arm64 (with a cross CC).
 
 HOST := $(shell uname -m)
-ARCH ?= $(patsubst aarch64,arm64,$(patsubst x86_64,amd64,$(HOST)))
+NATIVE := $(patsubst aarch64,arm64,$(patsubst x86_64,amd64,$(HOST)))
+ARCH ?= $(NATIVE)
 FUZZTIME ?= 30s
 
 B := build
@@ -14,7 +15,16 @@ say = $(if $(V),@:,@printf '  %-8s %s\n' $(1) $(2))
 first = $(firstword $(shell command -v $(1)))
 
 MACHINE := $(if $(filter arm64,$(ARCH)),aarch64,x86_64)
-CC := $(if $(filter default,$(origin CC)),$(if $(filter $(MACHINE),$(HOST)),gcc,$(MACHINE)-linux-gnu-gcc),$(CC))
+# Empty where we build for this host, else what a cross tool's name begins with.
+CROSS := $(if $(filter $(MACHINE),$(HOST)),,$(MACHINE)-linux-gnu-)
+CC := $(if $(filter default,$(origin CC)),$(CROSS)gcc,$(CC))
+AR := $(CROSS)ar
+# What is made for another architecture lies apart, and takes its libraries from
+# Debian packages of that architecture (scripts/sysroot.sh).
+N := $(B)$(if $(CROSS),/$(ARCH))
+SYSROOT := $(if $(CROSS),$(O)/sysroot-$(ARCH))
+SYSROOT_CFLAGS := $(if $(CROSS),-idirafter $(SYSROOT)/usr/include)
+SYSROOT_LIBS := $(if $(CROSS),$(SYSROOT)/usr/lib/$(MACHINE)-linux-gnu)
 CLANG ?= $(or $(call first,clang-19 clang),$(call lacking,clang))
 STRIP ?= $(or $(call first,llvm-strip-19 llvm-strip),$(call lacking,llvm-strip))
 GO ?= $(or $(shell scripts/go.sh),$(call lacking,Go 1.21 or later))
@@ -22,11 +32,11 @@ lacking = $(error $(1) is not here: run `sudo make install-deps`)
 
 # The submodule where it is checked out, else the unpacked source package.
 LIBBPF := $(if $(wildcard libbpf/src/libbpf.c),libbpf,$(B)/libbpf-1.5.0)
-LIBBPF_A := $(B)/libbpf/libbpf.a
-STORE_A := $(B)/libkmesh-store.a
-BIN := $(B)/kmesh-node
+LIBBPF_A := $(N)/libbpf/libbpf.a
+STORE_A := $(N)/libkmesh-store.a
+BIN := $(N)/kmesh-node
 # A libelf from 0.189 on may have zstd in it, which a static link has to name.
-ELF_LIBS := -lelf -lz $(if $(shell grep -s ZSTD_ $$($(CC) -print-file-name=libelf.a)),-lzstd)
+ELF_LIBS := -lelf -lz $(if $(or $(CROSS),$(shell grep -s ZSTD_ $$($(CC) -print-file-name=libelf.a))),-lzstd)
 PKG := github.com/kmesh-net/kmesh-node
 
 PROTO := $(wildcard proto/*/*.proto)
@@ -38,11 +48,13 @@ STORE := $(patsubst %.c,%.o,$(wildcard c/*.c) $(PB_C:$(B)/%=%))
 GO_SRC := $(shell find . \( -path ./$(B) -o -path ./libbpf -o -path ./.git \) -prune -o -name '*.go' -print)
 
 CFLAGS ?= -O2 -g
-C_FLAGS = -std=gnu11 -D_GNU_SOURCE= -Wall -Wextra -Wno-unused-parameter -Werror -I. -Ic -I$(B)/pb -I$(B)/libbpf/include -MMD -MP
+C_FLAGS = -std=gnu11 -D_GNU_SOURCE= -Wall -Wextra -Wno-unused-parameter -Werror \
+	-I. -Ic -I$(B)/pb -I$(N)/libbpf/include $(SYSROOT_CFLAGS) -MMD -MP
 # v3 (32-bit registers and jumps) is taken by every verifier from 5.10 on. The
-# uapi headers are libbpf's: the host's may be older than the programs need.
+# uapi headers are libbpf's: the host's may be older than the programs need. No
+# program depends on the architecture: one set of objects is for all.
 BPF_FLAGS = -target bpf -mcpu=v3 -g -O2 -std=gnu11 -Wall -Werror \
-	-D__TARGET_ARCH_$(if $(filter arm64,$(ARCH)),arm64,x86) -I. -isystem $(LIBBPF)/include/uapi \
+	-I. -isystem $(LIBBPF)/include/uapi \
 	-isystem $(B)/libbpf/include -idirafter /usr/include/$(HOST)-linux-gnu -MMD -MP
 SAN := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
@@ -50,8 +62,8 @@ SAN := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-po
 # archive changed, so a digest of both is linked in: it forces a new link.
 DIGEST = $$(cat $(LIBBPF_A) $(STORE_A) | sha256sum | cut -c1-12)
 export CGO_ENABLED := 1
-export CGO_CFLAGS := -O2 -g -I$(O)/libbpf/include -I$(O)/pb -I$(CURDIR)/c -I$(CURDIR)
-export CGO_LDFLAGS := $(O)/libkmesh-store.a $(O)/libbpf/libbpf.a -lprotobuf-c $(ELF_LIBS)
+export CGO_CFLAGS := -O2 -g -I$(CURDIR)/$(N)/libbpf/include -I$(O)/pb -I$(CURDIR)/c -I$(CURDIR) $(SYSROOT_CFLAGS)
+export CGO_LDFLAGS := $(CURDIR)/$(STORE_A) $(CURDIR)/$(LIBBPF_A) $(SYSROOT_LIBS:%=-L%) -lprotobuf-c $(ELF_LIBS)
 export GOARCH := $(ARCH)
 export GOTOOLCHAIN ?= auto
 export CC
@@ -63,7 +75,7 @@ LDFLAGS = -s -w -linkmode external -extldflags=-static -X=$(PKG)/internal/cli.na
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all bpf c proto demo test test-unit test-scripts test-c test-e2e fuzz bench lint format up down clean install-deps go-env help FORCE
+.PHONY: all bpf c proto demo test test-unit test-scripts test-c test-e2e fuzz bench lint format up down clean install-deps go-env help native-bpf FORCE
 .DEFAULT_GOAL := all
 
 all: $(BIN) ## build/kmesh-node, one static binary (the default)
@@ -85,32 +97,43 @@ $(B)/version: FORCE
 
 $(LIBBPF_A): scripts/libbpf.sh scripts/apt-private.sh
 	$(call say,LIBBPF,$@)
-	$(Q)src=$$(scripts/libbpf.sh $(B)) && $(MAKE) -s -C "$$src/src" CC='$(CC)' BUILD_STATIC_ONLY=1 NO_PKG_CONFIG=1 \
-		OBJDIR=$(O)/libbpf/obj DESTDIR=$(O)/libbpf INCLUDEDIR=/include $(O)/libbpf/obj/libbpf.a install_headers $(if $(V),,>/dev/null)
-	$(Q)cp $(B)/libbpf/obj/libbpf.a $@
+	$(Q)src=$$(scripts/libbpf.sh $(B)) && $(MAKE) -s -C "$$src/src" CC='$(CC)' AR='$(AR)' BUILD_STATIC_ONLY=1 NO_PKG_CONFIG=1 \
+		EXTRA_CFLAGS='$(SYSROOT_CFLAGS)' OBJDIR=$(CURDIR)/$(N)/libbpf/obj DESTDIR=$(CURDIR)/$(N)/libbpf INCLUDEDIR=/include \
+		$(CURDIR)/$(N)/libbpf/obj/libbpf.a install_headers $(if $(V),,>/dev/null)
+	$(Q)cp $(N)/libbpf/obj/libbpf.a $@
 
+ifeq ($(CROSS),)
 $(B)/bpf/%.o: bpf/%.c $(LIBBPF_A) Makefile
 	$(call say,BPF,$@)
 	$(Q)mkdir -p $(@D) && $(CLANG) $(BPF_FLAGS) -c $< -o $@ && $(STRIP) -g $@
+else
+$(BPF): | native-bpf ;
+native-bpf:
+	$(Q)env -u CC $(MAKE) -s ARCH=$(NATIVE) bpf
+$(BIN) $(LIBBPF_A): | $(SYSROOT)/.complete
+$(SYSROOT)/.complete: scripts/sysroot.sh scripts/apt-private.sh
+	$(call say,SYSROOT,$@)
+	$(Q)scripts/sysroot.sh $(ARCH) $(SYSROOT)
+endif
 
 $(B)/pb/%.pb-c.c $(B)/pb/%.pb-c.h: proto/%.proto
 	$(call say,PROTOC-C,$<)
 	$(Q)mkdir -p $(B)/pb && protoc-c -Iproto --c_out=$(B)/pb $<
 
-$(B)/obj/%.o: %.c Makefile | $(PB_H) $(LIBBPF_A)
+$(N)/obj/%.o: %.c Makefile | $(PB_H) $(LIBBPF_A)
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(C_FLAGS) $(CFLAGS) -c $< -o $@
 
-$(B)/obj/%.o: $(B)/%.c Makefile | $(PB_H)
+$(N)/obj/%.o: $(B)/%.c Makefile | $(PB_H)
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(C_FLAGS) $(CFLAGS) -c $< -o $@
 
-$(STORE_A): $(STORE:%=$(B)/obj/%)
+$(STORE_A): $(STORE:%=$(N)/obj/%)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
 include test/test.mk
--include $(shell find $(B)/bpf $(B)/obj $(B)/test -name '*.d' 2>/dev/null)
+-include $(shell find $(B)/bpf $(N)/obj $(B)/test -name '*.d' 2>/dev/null)
 
 proto: $(B)/bin/protoc-gen-go ## regenerate the Go of proto/ (committed)
 	$(Q)PATH="$(O)/bin:$$PATH" protoc -Iproto --go_out=proto --go_opt=paths=source_relative $(PROTO)

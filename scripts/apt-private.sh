@@ -5,11 +5,12 @@
 # sources and lists. DIR gets lists of SUITE from the mirrors that the host's
 # sources name, and DIR/apt.conf, for use as APT_CONFIG=DIR/apt.conf apt-get ...
 #
-# usage: apt-private.sh DIR SUITE deb|deb-src
-# With deb the host's own sources stay visible beside SUITE.
+# usage: apt-private.sh DIR SUITE deb|deb-src [ARCH]
+# With deb the host's own sources stay visible beside SUITE, but where ARCH names
+# another architecture than the host's, whose packages then are all there is.
 set -eu
 
-dir=${1:?} suite=${2:?} type=${3:?}
+dir=${1:?} suite=${2:?} type=${3:?} arch=${4-}
 apt=${APT_CONFIG_DIR:-/etc/apt}
 mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial" "$dir/parts"
 dir=$(cd "$dir" && pwd)
@@ -54,7 +55,7 @@ done
 }
 
 parts=$dir/parts
-if [ "$type" = deb ]; then
+if [ "$type" = deb ] && [ -z "$arch" ]; then
 	parts=$apt/sources.list.d
 	if [ -f "$apt/sources.list" ]; then cat "$apt/sources.list" >>"$dir/sources.list"; fi
 fi
@@ -65,5 +66,8 @@ Dir::State::lists "$dir/lists";
 Dir::Cache "$dir/cache";
 APT::Sandbox::User "root";
 END
+if [ -n "$arch" ]; then
+	printf 'APT::Architecture "%s";\nAPT::Architectures { "%s"; };\n' "$arch" "$arch" >>"$dir/apt.conf"
+fi
 # A mirror that lacks the suite is no reason to give up while another has it.
 APT_CONFIG=$dir/apt.conf apt-get -qq update >&2 || echo "apt-private: not every mirror has $suite" >&2
