@@ -54,6 +54,8 @@ type Config struct {
 	Release string
 	// Stay makes Start hold the lock of a live `run` until Stop.
 	Stay bool
+	// kept is what the live `run` whose repair this is holds on to.
+	kept *kept
 	// Objects holds the BPF objects as NAME.bpf.o in its root.
 	Objects fs.FS
 	Log     *logrus.Logger

@@ -12,6 +12,9 @@ import (
 // ErrNotUp says that nothing of kmesh-node is pinned where it was looked for.
 var ErrNotUp = errors.New("kmesh-node is not up")
 
+// ErrInterrupted says that a start ended before its end, because it was told to.
+var ErrInterrupted = errors.New("interrupted")
+
 func itoa(n int) string { return strconv.Itoa(n) }
 
 func notReady(step, object string, err error, remedy string) error {

@@ -19,7 +19,7 @@ func NewBpfKmesh(cfg *Config) (*BpfKmesh, error) {
 		return nil, err
 	}
 	k.beside = k.firstSlab
-	k.timed(begin).Info("phase NewBpfKmesh")
+	k.timed(begin).Log(k.level(), "phase NewBpfKmesh")
 	return &BpfKmesh{k}, nil
 }
 

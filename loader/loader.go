@@ -5,6 +5,7 @@ package loader
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -14,8 +15,11 @@ import (
 
 // BpfLoader brings one mode's data plane up.
 type BpfLoader struct {
-	cfg *Config
-	up  *node
+	cfg     *Config
+	up      *node
+	kept    *kept        // of a live `run`
+	changed []string     // by Start
+	hosts   []netip.Addr // the node's own addresses at the last Reconcile; nil: none yet
 }
 
 // NewBpfLoader returns a loader for cfg; it does nothing yet.
@@ -26,10 +30,14 @@ func NewBpfLoader(cfg *Config) *BpfLoader { return &BpfLoader{cfg: cfg} }
 // everything is as it was before. It takes and gives back the lock: held by another,
 // the error has exit.Locked. Once it has returned nil, Stop frees what the loader holds.
 func (l *BpfLoader) Start(ctx context.Context) error {
+	start := l.StartAdsMode
 	if l.cfg.Mode == Workload {
-		return l.StartWorkloadMode(ctx)
+		start = l.StartWorkloadMode
 	}
-	return l.StartAdsMode(ctx)
+	if err := start(ctx); err != nil || !l.cfg.Stay {
+		return err
+	}
+	return l.settle()
 }
 
 // step is one of the sequence.
@@ -90,7 +98,7 @@ func (l *BpfLoader) start(ctx context.Context, begin time.Time, k *node, steps [
 	}
 	for _, p := range steps {
 		if err := ctx.Err(); err != nil {
-			return &exit.Error{Code: exit.Unexpected, Step: "up", Object: p.name, Err: errors.New("interrupted"),
+			return &exit.Error{Code: exit.Unexpected, Step: "up", Object: p.name, Err: ErrInterrupted,
 				Remedy: "everything is as it was before"}
 		}
 		if err := k.phase(p.name, p.do); err != nil {
@@ -103,8 +111,8 @@ func (l *BpfLoader) start(ctx context.Context, begin time.Time, k *node, steps [
 			return err
 		}
 	}
-	k.timed(begin).Infof("up: %s", k.outcome())
-	l.up = k
+	k.timed(begin).Logf(k.level(), "up: %s", k.outcome())
+	l.up, l.changed = k, k.changed
 	return nil
 }
 
@@ -114,14 +122,24 @@ func (l *BpfLoader) Stop() {
 		l.up.Close()
 		l.up = nil
 	}
+	l.kept.release(l.cfg.Log)
+	l.kept = nil
 }
 
 // phase runs one step of the sequence and logs its time.
 func (k *node) phase(name string, do func() error) error {
 	begin := time.Now()
 	err := do()
-	k.timed(begin).Infof("phase %s", name)
+	k.timed(begin).Logf(k.level(), "phase %s", name)
 	return err
+}
+
+// level is that of what an `up` tells of itself. A repair is told of by its caller.
+func (k *node) level() logrus.Level {
+	if k.cfg.kept != nil {
+		return logrus.DebugLevel
+	}
+	return logrus.InfoLevel
 }
 
 // timed is a log entry with the time since begin, in ms as a number.

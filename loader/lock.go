@@ -19,6 +19,9 @@ import (
 // runLock ends the name of the lock that a `run` holds for as long as it lives.
 const runLock = ".run.lock"
 
+// stepLock is the step of an error about a lock that is not waited for.
+const stepLock = "take lock"
+
 // lock is a file under the run directory that one process holds at a time, with
 // the holder's pid in it.
 type lock struct {
@@ -39,7 +42,7 @@ func (e errHeld) Error() string {
 // takeLock does not wait: held by another, it returns an *exit.Error of code
 // Locked around errHeld.
 func takeLock(dir, name string) (*lock, error) {
-	return waitLock(dir, name, "take lock", "wait for it to end", 0)
+	return waitLock(dir, name, stepLock, "wait for it to end", 0)
 }
 
 // waitLock is takeLock that waits; step and remedy are for who finds the lock held.

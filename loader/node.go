@@ -151,6 +151,9 @@ func (k *node) prepare() error {
 			return err
 		}
 	}
+	if err := k.repin(); err != nil {
+		return err
+	}
 	return k.openRecord()
 }
 
@@ -191,6 +194,9 @@ func badRecord(t tree, err error) error {
 // nothing, and one of another build is refused.
 func (k *node) heedRun() (err error) {
 	name := lockName(k.cfg.BpfFsPath, runLock)
+	if k.cfg.kept != nil {
+		return nil // this process is that `run`
+	}
 	if k.cfg.Stay {
 		k.run, err = takeLock(k.cfg.RunDir, name)
 		return err
@@ -230,7 +236,7 @@ func identity(m Mode, src fs.FS, rows []program) (string, error) {
 
 func (k *node) change(what string) {
 	k.changed = append(k.changed, what)
-	k.log.Info(what)
+	k.log.Log(k.level(), what)
 }
 
 // outcome says in a few words what this `up` did.

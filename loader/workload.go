@@ -17,8 +17,8 @@ func NewWorkloadBpf(cfg *Config) (*WorkloadBpf, error) {
 	}
 	w := &WorkloadBpf{k}
 	k.mapsReady, k.beside = w.prepareWriter, w.bringUpToDate
-	k.timed(begin).Info("phase NewWorkloadBpf")
-	if cfg.Settings.ManageAll {
+	k.timed(begin).Log(k.level(), "phase NewWorkloadBpf")
+	if cfg.Settings.ManageAll && cfg.kept == nil {
 		k.log.Warn("--manage all is about connects: policies hold for what comes in to enrolled pods, and there alone")
 	}
 	return w, nil
