@@ -30,6 +30,7 @@
 #include <linux/types.h>
 
 #define KM_ABI_VERSION 1
+#define KM_ABI_GONE 0xffffffffu /* km_meta.abi: these maps gave way to others */
 
 #define KM_SLOT_SIZE 64u
 #define KM_SLAB_SHIFT 12u

@@ -30,32 +30,10 @@ func (k *node) openMaps() error {
 			k.fds[m.name] = fd
 		}
 	}
-	if err := k.findResized(); err != nil {
+	if err := k.findFates(); err != nil {
 		return err
 	}
 	return k.checkABI()
-}
-
-// findResized marks the maps that are there with another number of entries than
-// the configured one, and those that go with them.
-func (k *node) findResized() error {
-	for _, m := range mapsOf(k.cfg.Mode) {
-		fd, ok := k.fds[m.name]
-		if !ok || m.entries == nil {
-			continue
-		}
-		info, err := mapInfoOf(fd)
-		if err != nil {
-			return loadError("open map", m.name, err, "")
-		}
-		k.resized[m.name] = info.MaxEntries != m.entries(k.cfg)
-	}
-	for _, m := range mapsOf(k.cfg.Mode) {
-		if m.with != "" {
-			k.resized[m.name] = k.resized[m.with]
-		}
-	}
-	return nil
 }
 
 // openOurs opens the pin of that name, or the object of that id (0: unknown) and
@@ -99,7 +77,7 @@ func (k *node) adopt() (why string) {
 	}
 	for _, m := range mapsOf(k.cfg.Mode) {
 		if k.resized[m.name] {
-			return "map " + m.name + " gets another size"
+			return "map " + m.name + " gives way: " + k.fates[m.name].why
 		}
 		fd, ok := k.fds[m.name]
 		if info, err := mapInfoOf(fd); !ok || err != nil || info.ID != k.found.Maps[m.name] {
@@ -136,22 +114,22 @@ func (k *node) adopt() (why string) {
 
 // checkABI refuses the configuration of another layout before any program sees it.
 func (k *node) checkABI() error {
-	name, want, read := "km_meta", abiVersion, storeABI
+	name, want, at := "km_meta", abiVersion, metaABI
 	if k.cfg.Mode == Workload {
-		name, want, read = "km_wmeta", workloadABI, resourceABI
+		name, want, at = "km_wmeta", workloadABI, wmetaABI
 	}
 	fd, ok := k.fds[name]
 	if !ok {
 		return nil
 	}
-	abi, err := read(fd)
+	abi, err := k.abiOf(fd, at)
 	if err != nil {
 		return loadError("read map", name, err, "run: kmesh-node down, then up again")
 	}
 	if abi != 0 && abi != want {
 		return &exit.Error{Code: exit.Load, Step: "read map", Object: name,
 			Err:    fmt.Errorf("what it describes has layout %d, this build's is %d", abi, want),
-			Remedy: "run: kmesh-node down, then up again"}
+			Remedy: remedyLayout}
 	}
 	return nil
 }

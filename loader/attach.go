@@ -22,8 +22,10 @@ import (
 // Attach brings every hook of the wanted rows to k's program. What is right
 // already is not touched. A failure leaves every link as it was.
 func (k *node) Attach() (err error) {
-	if k.pods, err = takePodsLock(k.cfg, "attach"); err != nil {
-		return err
+	if k.pods == nil {
+		if k.pods, err = takePodsLock(k.cfg, "attach"); err != nil {
+			return err
+		}
 	}
 	if err := k.carryEnrolments(); err != nil {
 		return err
@@ -170,6 +172,9 @@ func (k *node) commit() error {
 			return attachError("update links", k.t.root(), err, "")
 		}
 	}
+	if err := k.followMaps(); err != nil {
+		return err
+	}
 	for _, s := range k.stage {
 		if err := k.replacePin(s); err != nil {
 			return attachError("pin", k.t.pin(s.dir, s.name), err, "")
@@ -178,10 +183,13 @@ func (k *node) commit() error {
 	if err := k.dropStrays(); err != nil {
 		return err
 	}
+	if err := k.retireStore(); err != nil {
+		return err
+	}
 	if err := k.writeRecord(); err != nil {
 		return err
 	}
-	k.drop = k.replaced
+	k.drop, k.committed = k.replaced, true
 	return nil
 }
 

@@ -33,6 +33,7 @@ static __u32 link_ifindex(const struct bpf_link_info *i) { return i->xdp.ifindex
 import "C"
 
 import (
+	"errors"
 	"os"
 	"strings"
 	"syscall"
@@ -80,8 +81,11 @@ const (
 const linkTypeSockMap = uint32(C.LINK_TYPE_SOCKMAP)
 
 const (
-	mapTypeArray = uint32(C.BPF_MAP_TYPE_ARRAY)
-	mapMmapable  = uint32(C.BPF_F_MMAPABLE)
+	mapTypeArray       = uint32(C.BPF_MAP_TYPE_ARRAY)
+	mapTypePerCPUArray = uint32(C.BPF_MAP_TYPE_PERCPU_ARRAY)
+	mapTypeHash        = uint32(C.BPF_MAP_TYPE_HASH)
+	mapTypeArrayOfMaps = uint32(C.BPF_MAP_TYPE_ARRAY_OF_MAPS)
+	mapMmapable        = uint32(C.BPF_F_MMAPABLE)
 )
 
 func attachTypeName(t uint32) string {
@@ -185,6 +189,8 @@ func progInfoOf(fd int) (progInfo, error) {
 type mapInfo struct {
 	ID, Type, KeySize, ValueSize, MaxEntries, Flags uint32
 	Name                                            string
+
+	btf, keyType, valueType uint32 // ids; 0: it was made without
 }
 
 func mapInfoOf(fd int) (mapInfo, error) {
@@ -195,7 +201,30 @@ func mapInfoOf(fd int) (mapInfo, error) {
 	}
 	return mapInfo{ID: uint32(i.id), Type: uint32(i._type), KeySize: uint32(i.key_size),
 		ValueSize: uint32(i.value_size), MaxEntries: uint32(i.max_entries),
-		Flags: uint32(i.map_flags), Name: C.GoString(&i.name[0])}, nil
+		Flags: uint32(i.map_flags), Name: C.GoString(&i.name[0]),
+		btf: uint32(i.btf_id), keyType: uint32(i.btf_key_type_id), valueType: uint32(i.btf_value_type_id)}, nil
+}
+
+// btfByID reads BTF that the kernel holds.
+func btfByID(id uint32) (_ []byte, err error) {
+	fd := C.bpf_btf_get_fd_by_id(C.__u32(id))
+	if err := errno(fd); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, unix.Close(int(fd))) }()
+	var i C.struct_bpf_btf_info
+	n := C.__u32(unsafe.Sizeof(i))
+	if err := errno(C.bpf_btf_get_info_by_fd(fd, &i, &n)); err != nil {
+		return nil, err
+	}
+	size := i.btf_size
+	raw := C.malloc(C.size_t(size))
+	defer C.free(raw)
+	i = C.struct_bpf_btf_info{btf: C.__u64(uintptr(raw)), btf_size: size}
+	if err := errno(C.bpf_btf_get_info_by_fd(fd, &i, &n)); err != nil {
+		return nil, err
+	}
+	return C.GoBytes(raw, C.int(size)), nil
 }
 
 func mapTypeName(t uint32) string {

@@ -91,6 +91,7 @@ func (k *node) hold(fds map[string]int) {
 func (k *node) loadFresh() error {
 	k.fresh = true
 	old := map[string]int{}
+	k.old = old
 	for _, m := range mapsOf(k.cfg.Mode) {
 		if fd, ok := k.fds[m.name]; ok && (m.perLoad || k.resized[m.name]) {
 			o, err := objectOf(mapDir, fd)
@@ -106,6 +107,9 @@ func (k *node) loadFresh() error {
 		k.oldPstate = fd
 	}
 	k.hold(old)
+	if err := k.lockWriters(old); err != nil {
+		return err
+	}
 	for _, name := range objects(k.cfg.Mode, k.rows) {
 		o, err := openObject(k.cfg, name, k.rows)
 		if err != nil {
@@ -116,6 +120,9 @@ func (k *node) loadFresh() error {
 	// The maps first: with them made, the rest shares nothing, and the verifier
 	// takes one thread for each object.
 	if err := k.loadObjects(k.objs[:1]); err != nil {
+		return err
+	}
+	if err := k.migrateMaps(old); err != nil {
 		return err
 	}
 	if err := k.callMapsReady(); err != nil {

@@ -47,10 +47,17 @@ type node struct {
 	writer    *workload.Store // of workload mode, once Refresh has opened it
 	rejudge   bool            // verdicts are of other settings
 
-	resized  map[string]bool // maps that give way to new ones of another size
-	replaced []kernelObject  // maps of the load before this one
-	loaded   []kernelObject  // maps of this load
-	drop     []kernelObject  // of these two what goes with k's descriptors
+	layouts   map[string]layout  // of this build's maps, once asked for
+	kernel    kernelLayouts      // of those that are there
+	fates     map[string]verdict // of those that are there
+	resized   map[string]bool    // those of them that give way to new ones
+	old       map[string]int     // their descriptors
+	moved     []*transfer        // of what programs write to maps that were copied
+	store     *os.File           // lock of the writers of what is copied
+	committed bool
+	replaced  []kernelObject // maps of the load before this one
+	loaded    []kernelObject // maps of this load
+	drop      []kernelObject // of these two what goes with k's descriptors
 
 	// Of the mode, nil: nothing. mapsReady is called when the maps are there. beside
 	// works while the verifier does, and changes nothing in k but through what it is
@@ -257,7 +264,7 @@ func (k *node) outcome() string {
 func (k *node) unlock() error {
 	pods, l := k.pods, k.lock
 	k.pods, k.lock = nil, nil
-	return errors.Join(pods.release(), l.release())
+	return errors.Join(k.unlockStore(), pods.release(), l.release())
 }
 
 // Close frees the descriptors that k holds. What is pinned stays.

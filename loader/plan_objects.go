@@ -3,7 +3,6 @@
 package loader
 
 import (
-	"fmt"
 	"os"
 	"sync/atomic"
 )
@@ -27,10 +26,7 @@ func (k *node) lookObjects() error {
 	why := k.adopt()
 	k.fresh = why != ""
 	for _, m := range mapsOf(k.cfg.Mode) {
-		action, why, err := k.lookMap(m, why)
-		if err != nil {
-			return err
-		}
+		action, why := k.lookMap(m)
 		k.add(action, "map", m.name, why)
 	}
 	for _, r := range k.rows {
@@ -56,29 +52,22 @@ func (k *node) lookObjects() error {
 	return nil
 }
 
-// lookMap says what becomes of a map; anew is why programs are loaded anew, if they are.
-func (k *node) lookMap(m mapRow, anew string) (action, why string, err error) {
-	fd, there := k.fds[m.name]
+// lookMap says what becomes of a map.
+func (k *node) lookMap(m mapRow) (action, why string) {
+	_, there := k.fds[m.name]
 	switch {
 	case !there && k.found.Maps[m.name] != 0:
-		return ActionRepair, "it was lost", nil
+		return ActionRepair, "it was lost"
 	case !there:
-		return ActionCreate, "", nil
+		return ActionCreate, ""
 	case k.fresh && m.perLoad:
-		return ActionRebuild, "it belongs to one load of the programs", nil
+		return ActionRebuild, "it belongs to one load of the programs"
 	case k.fresh && k.resized[m.name]:
-		info, err := mapInfoOf(fd)
-		if err != nil {
-			return "", "", loadError("open map", m.name, err, "")
-		}
-		if m.entries == nil {
-			return ActionRebuild, "it goes with " + m.with, nil
-		}
-		return ActionRebuild, fmt.Sprintf("%d entries, configured are %d", info.MaxEntries, m.entries(k.cfg)), nil
+		return string(k.fates[m.name].fate), k.fates[m.name].why
 	case k.plan.lost[pinName{mapDir, m.name}]:
-		return ActionRepair, "its pin was lost", nil
+		return ActionRepair, "its pin was lost"
 	}
-	return ActionKeep, "", nil
+	return ActionKeep, ""
 }
 
 // lookTail says what becomes of a program's place in a prog array.
@@ -127,7 +116,7 @@ func (k *node) lookSettings() error {
 // lookSetting compares what the one entry of a map holds with what it is to hold.
 func lookSetting[S comparable](k *node, name string, want S) error {
 	fd, there := k.fds[name]
-	if !there {
+	if !there || k.resized[name] {
 		k.add(ActionCreate, "settings", name, "")
 		return nil
 	}

@@ -6,18 +6,21 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/kmesh-net/kmesh-node/internal/workload"
 )
 
 // OpenWorkload opens the writer of workload mode on h, which stays open until the
 // writer is closed.
-func (h *Handles) OpenWorkload() (*workload.Store, error) {
+func (h *Handles) OpenWorkload() (*workload.Store, error) { return h.openWorkload(h.cfg.StoreLock()) }
+
+func (h *Handles) openWorkload(lock string) (*workload.Store, error) {
 	hosts, err := HostAddresses()
 	if err != nil {
 		return nil, err
 	}
-	return workload.Open(h.FD, workload.Options{LockFile: h.cfg.StoreLock(), LockTimeout: h.cfg.LockTimeout,
+	return workload.Open(h.FD, workload.Options{LockFile: lock, LockTimeout: h.cfg.LockTimeout,
 		HostAddresses: hosts, Log: h.cfg.Log})
 }
 
@@ -51,7 +54,11 @@ func (w *WorkloadBpf) Refresh() error {
 
 // bringUpToDate opens the writer, which stays open until Close, and refreshes.
 func (w *WorkloadBpf) bringUpToDate() (err error) {
-	if w.writer, err = w.OpenWorkload(); err != nil {
+	lock := w.cfg.StoreLock()
+	if w.store != nil {
+		lock = "" // it is held until the end
+	}
+	if w.writer, err = w.openWorkload(lock); err != nil {
 		return fmt.Errorf("refresh: %w", err)
 	}
 	return w.refreshAgain()
@@ -105,7 +112,7 @@ func (w *WorkloadBpf) Commit() error {
 func (w *WorkloadBpf) renew() error {
 	if w.oldPstate >= 0 {
 		retire := func(v uint32) error {
-			return withPstate(w.oldPstate, func(p *kwPstate) { atomic.StoreUint32((*uint32)(&p.retired), v) })
+			return w.withOldPstate("retired", pstateRetired, func(at unsafe.Pointer) { atomic.StoreUint32((*uint32)(at), v) })
 		}
 		if err := retire(1); err != nil {
 			return loadError("retire", "km_pstate", err, "")

@@ -29,6 +29,10 @@ const (
 	abiVersion = uint32(C.KM_ABI_VERSION)
 	maxNetns   = int(C.KM_MAX_NETNS)
 	askNetns   = uint64(C.KM_NETNS_ASK)
+
+	abiGone     = uint32(C.KM_ABI_GONE)
+	metaABI     = uint32(unsafe.Offsetof(kmMeta{}.abi))
+	metaEntries = uint32(unsafe.Offsetof(kmMeta{}.entries))
 )
 
 // kernel returns s as the programs of a mode read it.
@@ -94,14 +98,6 @@ func effective(fd int) (Effective, error) {
 		e.Manage = "all"
 	}
 	return e, nil
-}
-
-func storeABI(fd int) (uint32, error) {
-	var m kmMeta
-	if err := mapLookup(fd, uint32(0), &m); err != nil {
-		return 0, err
-	}
-	return uint32(m.abi), nil
 }
 
 // sumStats adds a per-CPU km_stats up.

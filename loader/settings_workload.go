@@ -42,6 +42,10 @@ const (
 	MaxName = int(C.KW_NAME) - 1
 
 	peerWaypoint = uint32(C.KW_PEER_WAYPOINT)
+
+	wmetaABI      = uint32(unsafe.Offsetof(kwMeta{}.abi))
+	pstateWord    = uint32(unsafe.Offsetof(kwPstate{}.word))
+	pstateRetired = uint32(unsafe.Offsetof(kwPstate{}.retired))
 )
 
 // kernel returns w as the programs and the writer read it.
@@ -143,15 +147,24 @@ func (k *node) oldGeneration() (uint64, error) {
 		return 0, nil
 	}
 	var word uint64
-	err := withPstate(k.oldPstate, func(p *kwPstate) { word = atomic.LoadUint64((*uint64)(&p.word)) })
+	err := k.withOldPstate("word", pstateWord, func(at unsafe.Pointer) { word = atomic.LoadUint64((*uint64)(at)) })
 	return word >> 1, err
 }
 
-// resourceABI is the layout of what a km_wmeta describes; 0: nothing yet.
-func resourceABI(fd int) (uint32, error) {
-	var m kwMeta
-	if err := mapLookup(fd, uint32(0), &m); err != nil {
-		return 0, err
+// withOldPstate gives do a field of the km_pstate that gave way, which another build may
+// have laid out; here is where this one has it.
+func (k *node) withOldPstate(name string, here uint32, do func(unsafe.Pointer)) error {
+	l, err := k.kernel.of(k.oldPstate)
+	if err != nil {
+		return fmt.Errorf("map km_pstate: %w", err)
 	}
-	return uint32(m.abi), nil
+	b, err := bpfmap.Map(k.oldPstate, int(l.ValueSize))
+	if err != nil {
+		return fmt.Errorf("map km_pstate: %w", err)
+	}
+	if at := l.word(name, here); int(at)+8 <= len(b) {
+		do(unsafe.Pointer(&b[at]))
+	}
+	return unix.Munmap(b)
 }
+

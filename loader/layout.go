@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/kmesh-net/kmesh-node/internal/exit"
+)
+
+// fate is what becomes of a map that is there when the programs are loaded anew.
+type fate string
+
+const (
+	keep    fate = "keep"    // in use as it is
+	migrate fate = "migrate" // gives way to a new one that gets its content, field by field
+	rebuild fate = "rebuild" // gives way to a new one whose content is made anew
+	refuse  fate = "refuse"  // neither will do: the `up` fails, and nothing has changed
+)
+
+// verdict is the fate of a map, and why.
+type verdict struct {
+	fate fate
+	why  string
+}
+
+// layout is how a map is laid out. Without BTF key and value are nil.
+type layout struct {
+	mapInfo
+	key, value *dataType
+}
+
+// remedyLayout is for a map that can be neither migrated nor made anew.
+const remedyLayout = "stay with the build that is up; or save its configuration with that build's get -o json, and run down, up, enroll and apply"
+
+// layouts are those of this build's maps that outlive a load, by name, with the
+// entries that are configured.
+func layouts(cfg *Config) (map[string]layout, error) {
+	file := mapsObject(cfg.Mode) + ".bpf.o"
+	data, err := fs.ReadFile(cfg.Objects, file)
+	if err != nil {
+		return nil, loadError("open object", file, err, "build kmesh-node again")
+	}
+	l, err := mapsOfObject(data)
+	if err != nil {
+		return nil, loadError("open object", file, err, "build kmesh-node again")
+	}
+	for _, m := range mapsOf(cfg.Mode) {
+		want, ok := l[m.name]
+		if !ok && !m.perLoad {
+			return nil, loadError("open object", file, fmt.Errorf("map %s is not in it", m.name), "build kmesh-node again")
+		}
+		if ok && m.entries != nil {
+			want.MaxEntries = m.entries(cfg)
+			l[m.name] = want
+		}
+	}
+	return l, nil
+}
+
+// kernelLayouts reads layouts of maps that are there. Maps of one object share its BTF.
+type kernelLayouts struct{ btf map[uint32]*btfTypes }
+
+func (c *kernelLayouts) of(fd int) (l layout, err error) {
+	if l.mapInfo, err = mapInfoOf(fd); err != nil || l.btf == 0 {
+		return l, err
+	}
+	if c.btf == nil {
+		c.btf = map[uint32]*btfTypes{}
+	}
+	b := c.btf[l.btf]
+	if b == nil {
+		raw, err := btfByID(l.btf)
+		if err != nil {
+			return l, fmt.Errorf("read its BTF: %w", err)
+		}
+		if b, err = parseBTF(raw); err != nil {
+			return l, fmt.Errorf("read its BTF: %w", err)
+		}
+		c.btf[l.btf] = b
+	}
+	if l.keyType != 0 {
+		if l.key, err = b.dataType(l.keyType); err != nil {
+			return l, fmt.Errorf("read its BTF: %w", err)
+		}
+	}
+	if l.valueType != 0 {
+		if l.value, err = b.dataType(l.valueType); err != nil {
+			return l, fmt.Errorf("read its BTF: %w", err)
+		}
+	}
+	return l, nil
+}
+
+// differs says in what a map that is there is not as this build has it; "": in nothing.
+func (have layout) differs(want layout) string {
+	for _, f := range []struct {
+		what       string
+		have, want uint32
+	}{
+		{"type", have.Type, want.Type},
+		{"key size", have.KeySize, want.KeySize},
+		{"value size", have.ValueSize, want.ValueSize},
+		{"entries", have.MaxEntries, want.MaxEntries},
+		{"flags", have.Flags, want.Flags},
+	} {
+		if f.have != f.want {
+			return fmt.Sprintf("%s %d, this build needs %d", f.what, f.have, f.want)
+		}
+	}
+	// What the kernel holds without BTF is told by its sizes alone.
+	if have.key != nil && want.key != nil && !have.key.same(want.key) {
+		return "the fields of its keys are others"
+	}
+	if have.value != nil && want.value != nil && !have.value.same(want.value) {
+		return "the fields of its values are others"
+	}
+	return ""
+}
+
+// fateOf says what becomes of a map of the mode that is there, by itself: what other
+// maps drag along is in k.fates.
+func (k *node) fateOf(m mapRow, fd int) (f fate, why string, err error) {
+	if m.perLoad {
+		return keep, "", nil // as long as its programs
+	}
+	if err := k.needLayouts(); err != nil {
+		return "", "", err
+	}
+	have, err := k.kernel.of(fd)
+	if err != nil {
+		return "", "", loadError("open map", m.name, err, "")
+	}
+	want := k.layouts[m.name]
+	why = have.differs(want)
+	if why == "" {
+		return keep, "", nil
+	}
+	if m.entries != nil && have.MaxEntries != want.MaxEntries {
+		why = fmt.Sprintf("%d entries, configured are %d", have.MaxEntries, want.MaxEntries)
+	}
+	switch m.differs {
+	case rebuild:
+		return rebuild, why + "; " + m.why, nil
+	case refuse:
+		return refuse, why, nil
+	}
+	t, err := k.transfer(m, fd)
+	if err == nil {
+		_, err = t.read()
+	}
+	var no *cannotMove
+	if errors.As(err, &no) {
+		return refuse, no.Error(), nil
+	}
+	if err != nil {
+		return "", "", loadError("read map", m.name, err, "")
+	}
+	return migrate, why, nil
+}
+
+func (k *node) needLayouts() (err error) {
+	if k.layouts == nil {
+		k.layouts, err = layouts(k.cfg)
+	}
+	return err
+}
+
+// findFates decides about every map that is there, and refuses before anything changes
+// where one can be neither kept nor brought over.
+func (k *node) findFates() error {
+	k.fates = map[string]verdict{}
+	rows := mapsOf(k.cfg.Mode)
+	for _, m := range rows {
+		fd, ok := k.fds[m.name]
+		if !ok {
+			continue
+		}
+		f, why, err := k.fateOf(m, fd)
+		if err != nil {
+			return err
+		}
+		if f == refuse {
+			return loadError("migrate map", m.name, fmt.Errorf("%w: %s", errLayout, why), remedyLayout)
+		}
+		k.fates[m.name] = verdict{f, why}
+	}
+	for again := true; again; {
+		again = false
+		for _, m := range rows {
+			if v, ok := k.fates[m.name]; !ok || v.fate != keep {
+				continue
+			}
+			i := slices.IndexFunc(m.with, func(o string) bool { v, ok := k.fates[o]; return ok && v.fate != keep })
+			if i >= 0 {
+				k.fates[m.name] = verdict{m.differs, "it goes with " + m.with[i]}
+				again = true
+			}
+		}
+	}
+	for name, v := range k.fates {
+		k.resized[name] = v.fate != keep
+	}
+	return nil
+}
+
+// checkLayout refuses to read or write a map that another build laid out otherwise, which
+// its own commands can, or an `up` of this one brings over.
+func (k *kernelLayouts) check(cfg *Config, m mapRow, fd int, want layout) error {
+	have, err := k.of(fd)
+	if err != nil {
+		return fmt.Errorf("map %s: %w", m.name, err)
+	}
+	why := have.differs(want)
+	if why == "" || m.entries != nil && have.sameBut(want) {
+		return nil
+	}
+	return &exit.Error{Code: exit.Load, Step: "open map", Object: m.name, Err: fmt.Errorf("%w: %s", errLayout, why),
+		Remedy: "run: kmesh-node --mode " + string(cfg.Mode) + " up"}
+}
+
+// sameBut is differs but for the number of entries.
+func (have layout) sameBut(want layout) bool {
+	want.MaxEntries = have.MaxEntries
+	return have.differs(want) == ""
+}
