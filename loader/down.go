@@ -74,6 +74,11 @@ type downer struct {
 
 // mounts takes away those that nothing of kmesh-node is in any more.
 func (d *downer) mounts() {
+	for _, path := range []string{d.cfg.Cgroup2Path, d.rec.Cgroup} {
+		if err := sweepScratchCgroups(path); err != nil {
+			d.errs = append(d.errs, fmt.Errorf("remove what a self-test left that was killed: %w", err))
+		}
+	}
 	if len(ModesUp(d.cfg)) == 0 {
 		d.unmount(cgroup2, d.cfg.Cgroup2Path)
 	}

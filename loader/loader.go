@@ -58,6 +58,7 @@ func (l *BpfLoader) StartAdsMode(ctx context.Context) error {
 		{"Attach", k.Attach},
 		{"ApiEnvCfg", k.ApiEnvCfg},
 		{"deserial_init", k.openStore},
+		{"SelfTest", k.SelfTest},
 		{"Commit", k.commit},
 	})
 }
@@ -73,6 +74,7 @@ func (l *BpfLoader) StartWorkloadMode(ctx context.Context) error {
 		{"Load", w.Load},
 		{"Refresh", w.Refresh},
 		{"Attach", w.Attach},
+		{"SelfTest", w.SelfTest},
 		{"Commit", w.Commit},
 	})
 }

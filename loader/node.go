@@ -150,6 +150,9 @@ func (k *node) prepare() error {
 			k.change("mounted " + m.path)
 		}
 	}
+	if err := sweepScratchCgroups(k.cfg.Cgroup2Path); err != nil {
+		k.log.Warnf("remove what a self-test left that was killed: %v", err)
+	}
 	for _, d := range k.t.directories() {
 		if err := fault("directory"); err != nil {
 			return notReady("make pin directory", d, err, "")

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package probe
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func start(t testing.TB, listen ...string) *Probe {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: a network namespace")
+	}
+	var at []netip.AddrPort
+	for _, a := range listen {
+		at = append(at, netip.MustParseAddrPort(a))
+	}
+	p, err := Start(-1, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return p
+}
+
+func TestConnectionsArriveOrSayWhyNot(t *testing.T) {
+	p := start(t, "127.0.0.1:7001", "[::1]:7002")
+	to := func(a string) Conn { return Conn{To: netip.MustParseAddrPort(a), Talk: true} }
+	for range 3 {
+		got, err := p.Round(to("127.0.0.1:7001"), to("[::1]:7002"), to("127.0.0.1:7003"), to("192.0.2.1:1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range []struct {
+			at  string
+			err error
+		}{{"127.0.0.1:7001", nil}, {"[::1]:7002", p.Listens(1)}, {"", unix.ECONNREFUSED}, {"", unix.ENETUNREACH}} {
+			o := got[i]
+			if want.err != nil && !errors.Is(o.Err, unix.EADDRNOTAVAIL) && !errors.Is(o.Err, want.err) || want.err == nil && o.Err != nil {
+				t.Errorf("connection %d: %v, want %v", i, o.Err, want.err)
+			}
+			if want.err == nil && (o.At.String() != want.at || string(o.Bytes) != "k") {
+				t.Errorf("connection %d arrived at %v with %q, want %s", i, o.At, o.Bytes, want.at)
+			}
+		}
+	}
+}
+
+func TestProcessIsInANamespaceOfItsOwn(t *testing.T) {
+	p, q := start(t), start(t)
+	a, err := p.Cookie()
+	if errors.Is(err, unix.ENOPROTOOPT) {
+		t.Skip("this kernel does not tell a namespace's cookie: Linux 5.14 does")
+	}
+	b, berr := q.Cookie()
+	if err != nil || berr != nil || a == b {
+		t.Errorf("cookies %d, %d: %v, %v", a, b, err, berr)
+	}
+}
+
+func TestEndedProcessIsAnError(t *testing.T) {
+	p := start(t)
+	if err := unix.Kill(p.pid, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Round(); err == nil {
+		t.Error("a round of a process that is gone is no error")
+	}
+}
+
+func BenchmarkStart(b *testing.B) {
+	for b.Loop() {
+		p := start(b, "127.0.0.1:7001", "[::1]:7002")
+		if _, err := p.Round(Conn{To: netip.MustParseAddrPort("127.0.0.1:7001")}); err != nil {
+			b.Fatal(err)
+		}
+		if err := p.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
