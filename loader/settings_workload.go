@@ -167,4 +167,3 @@ func (k *node) withOldPstate(name string, here uint32, do func(unsafe.Pointer)) 
 	}
 	return unix.Munmap(b)
 }
-
