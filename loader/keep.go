@@ -30,7 +30,7 @@ type keptObject struct {
 // settle lets go of all that Start needed, and keeps what a live `run` has to.
 func (l *BpfLoader) settle() error {
 	k := l.up
-	next, err := keep(k.t)
+	next, err := keepPinned(k.t)
 	if err != nil {
 		return err
 	}
@@ -40,8 +40,8 @@ func (l *BpfLoader) settle() error {
 	return nil
 }
 
-// keep opens what of kmesh-node is pinned in the tree.
-func keep(t tree) (_ *kept, err error) {
+// keepPinned opens what of kmesh-node is pinned in the tree.
+func keepPinned(t tree) (_ *kept, err error) {
 	k := &kept{}
 	defer func() {
 		if err != nil {
