@@ -97,7 +97,7 @@ func (k *node) lookSettings() error {
 		return err
 	}
 	fd, there := k.fds["km_pstate"]
-	if !there || k.fresh && k.resized["km_pstate"] {
+	if !there {
 		k.add(ActionCreate, "settings", "km_pstate", "")
 		return nil
 	}
