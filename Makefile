@@ -48,8 +48,10 @@ STORE := $(patsubst %.c,%.o,$(wildcard c/*.c) $(PB_C:$(B)/%=%))
 GO_SRC := $(shell find . \( -path ./$(B) -o -path ./libbpf -o -path ./.git \) -prune -o -name '*.go' -print)
 
 CFLAGS ?= -O2 -g
+# What is built says nothing of where, so that it is the same anywhere.
+NO_PATHS = -ffile-prefix-map=$(CURDIR)=.
 C_FLAGS = -std=gnu11 -D_GNU_SOURCE= -Wall -Wextra -Wno-unused-parameter -Werror \
-	-I. -Ic -I$(B)/pb -I$(N)/libbpf/include $(SYSROOT_CFLAGS) -MMD -MP
+	-I. -Ic -I$(B)/pb -I$(N)/libbpf/include $(SYSROOT_CFLAGS) $(NO_PATHS) -MMD -MP
 # v3 (32-bit registers and jumps) is taken by every verifier from 5.10 on. The
 # uapi headers are libbpf's: the host's may be older than the programs need. No
 # program depends on the architecture: one set of objects is for all.
@@ -98,7 +100,7 @@ $(B)/version: FORCE
 $(LIBBPF_A): scripts/libbpf.sh scripts/apt-private.sh
 	$(call say,LIBBPF,$@)
 	$(Q)src=$$(scripts/libbpf.sh $(B)) && $(MAKE) -s -C "$$src/src" CC='$(CC)' AR='$(AR)' BUILD_STATIC_ONLY=1 NO_PKG_CONFIG=1 \
-		EXTRA_CFLAGS='$(SYSROOT_CFLAGS)' OBJDIR=$(CURDIR)/$(N)/libbpf/obj DESTDIR=$(CURDIR)/$(N)/libbpf INCLUDEDIR=/include \
+		EXTRA_CFLAGS='$(SYSROOT_CFLAGS) $(NO_PATHS)' OBJDIR=$(CURDIR)/$(N)/libbpf/obj DESTDIR=$(CURDIR)/$(N)/libbpf INCLUDEDIR=/include \
 		$(CURDIR)/$(N)/libbpf/obj/libbpf.a install_headers $(if $(V),,>/dev/null)
 	$(Q)cp $(N)/libbpf/obj/libbpf.a $@
 
@@ -132,7 +134,7 @@ $(STORE_A): $(STORE:%=$(N)/obj/%)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-include test/test.mk
+include test/test.mk packaging/package.mk
 -include $(shell find $(B)/bpf $(N)/obj $(B)/test -name '*.d' 2>/dev/null)
 
 proto: $(B)/bin/protoc-gen-go ## regenerate the Go of proto/ (committed)
