@@ -28,14 +28,22 @@ func (h *Handles) FD(name string) int {
 }
 
 // OpenPinned opens every map that is pinned where cfg says. Nothing there: an
-// *exit.Error of code NotUp around ErrNotUp. Close frees the descriptors.
+// *exit.Error of code NotUp around ErrNotUp; laid out by another build: one of code Load. Close frees the descriptors.
 func OpenPinned(cfg *Config) (*Handles, error) {
 	t := cfg.tree()
 	h := &Handles{cfg: cfg, fds: map[string]int{}}
+	layouts, err := newKnown(cfg)
+	if err != nil {
+		return nil, err
+	}
 	for _, m := range mapsOf(cfg.Mode) {
 		fd, err := pinGet(t.pin(mapDir, m.name))
 		if err == nil {
 			h.fds[m.name] = fd
+			if err := layouts.check(m, fd); err != nil {
+				h.Close()
+				return nil, err
+			}
 			continue
 		}
 		h.Close()

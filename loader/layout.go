@@ -207,23 +207,36 @@ func (k *node) findFates() error {
 	return nil
 }
 
-// checkLayout refuses to read or write a map that another build laid out otherwise, which
-// its own commands can, or an `up` of this one brings over.
-func (k *kernelLayouts) check(cfg *Config, m mapRow, fd int, want layout) error {
-	have, err := k.of(fd)
+// known checks that maps that are there are laid out as this build has them.
+type known struct {
+	mode   Mode
+	want   map[string]layout
+	kernel kernelLayouts
+}
+
+func newKnown(cfg *Config) (*known, error) {
+	want, err := layouts(cfg)
+	return &known{mode: cfg.Mode, want: want}, err
+}
+
+// check refuses to read or write a map that another build laid out otherwise: that build's
+// own commands can, or an `up` of this one brings it over.
+func (k *known) check(m mapRow, fd int) error {
+	if m.perLoad {
+		return nil
+	}
+	have, err := k.kernel.of(fd)
 	if err != nil {
 		return fmt.Errorf("map %s: %w", m.name, err)
 	}
+	want := k.want[m.name]
+	if m.entries != nil {
+		want.MaxEntries = have.MaxEntries
+	}
 	why := have.differs(want)
-	if why == "" || m.entries != nil && have.sameBut(want) {
+	if why == "" {
 		return nil
 	}
 	return &exit.Error{Code: exit.Load, Step: "open map", Object: m.name, Err: fmt.Errorf("%w: %s", errLayout, why),
-		Remedy: "run: kmesh-node --mode " + string(cfg.Mode) + " up"}
-}
-
-// sameBut is differs but for the number of entries.
-func (have layout) sameBut(want layout) bool {
-	want.MaxEntries = have.MaxEntries
-	return have.differs(want) == ""
+		Remedy: "another build made it: run up of this one, or use that one's binary"}
 }

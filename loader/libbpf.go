@@ -34,6 +34,7 @@ import "C"
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"syscall"
@@ -277,10 +278,18 @@ func mapCreate(name string, typ, key, value, entries, flags uint32) (int, error)
 
 // Keys and values are copied: memory that C is given may hold no pointers of Go's.
 
-// mapLookup reads the value of key. It is not for per-CPU maps.
+// mapLookup reads the value of key. It is not for per-CPU maps. The kernel writes as much
+// as the map's values have, which another build may have made.
 func mapLookup[K, V any](fd int, key K, value *V) error {
 	var v V
-	err := bpfmap.Lookup(fd, bpfmap.Bytes(&key), bpfmap.Bytes(&v))
+	info, err := mapInfoOf(fd)
+	if err != nil {
+		return err
+	}
+	if uintptr(info.KeySize) != unsafe.Sizeof(key) || uintptr(info.ValueSize) != unsafe.Sizeof(v) {
+		return fmt.Errorf("%w: keys of %d and values of %d bytes", errLayout, info.KeySize, info.ValueSize)
+	}
+	err = bpfmap.Lookup(fd, bpfmap.Bytes(&key), bpfmap.Bytes(&v))
 	if err == nil {
 		*value = v
 	}

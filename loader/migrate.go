@@ -113,6 +113,12 @@ func (k *node) migrateMap(m mapRow, from int) error {
 	return nil
 }
 
+// carrier reads the km_netns of the other mode, which another build may have made.
+func (k *node) carrier(fd int) (*transfer, error) {
+	m, _ := mapByName(k.cfg.Mode, "km_netns")
+	return k.transfer(m, fd)
+}
+
 // followMaps brings over what programs wrote to the old maps since they were copied: no
 // link runs the old programs any more.
 func (k *node) followMaps() error {

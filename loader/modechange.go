@@ -73,12 +73,20 @@ func (k *node) carryEnrolments() error {
 	if err != nil {
 		return attachError("carry enrolments over", "km_netns", err, "")
 	}
+	t, err := k.carrier(fd)
+	if err != nil {
+		return attachError("carry enrolments over", "km_netns", err, "")
+	}
 	to := k.fds["km_netns"]
 	n := 0
 	for _, c := range cookies {
-		var entry, have kmNetns
-		if mapLookup(fd, c, &entry) != nil || mapLookup(to, c, &have) == nil {
+		var have kmNetns
+		entry, err := t.namespace(c)
+		if errors.Is(err, os.ErrNotExist) || mapLookup(to, c, &have) == nil {
 			continue // left in between, or carried over by an `up` that was killed
+		}
+		if err != nil {
+			return attachError("carry enrolments over", "km_netns", err, "")
 		}
 		if err := fault("carry"); err != nil {
 			return attachError("carry enrolments over", "km_netns", err, "")

@@ -172,6 +172,10 @@ func (k *node) lookPod(cookie uint64, path string, carried bool) error {
 
 // lookAddresses is writePod without its effect.
 func (k *node) lookAddresses(p pod, carried bool) error {
+	if !carried && (k.resized["km_netns"] || k.resized["km_peer"]) {
+		k.addEnrolment(p.cookie, false, p.path)
+		return nil
+	}
 	fd := k.FD("km_netns")
 	var have kmNetns
 	if carried || fd < 0 || mapLookup(fd, p.cookie, &have) != nil {

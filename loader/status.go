@@ -119,7 +119,7 @@ func GetStatus(cfg *Config) (*Status, error) {
 	if cfg.Mode == Workload {
 		s.Workload = &WorkloadStatus{XDPMode: rec.XDPMode}
 	}
-	if err := errors.Join(s.readMaps(t, rec), s.readPrograms(t, rec)); err != nil {
+	if err := errors.Join(s.readMaps(cfg, t, rec), s.readPrograms(t, rec)); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -148,7 +148,11 @@ func (s *Status) open(t tree, d dir, name string, id uint32) (int, error) {
 	return -1, nil
 }
 
-func (s *Status) readMaps(t tree, rec *record) error {
+func (s *Status) readMaps(cfg *Config, t tree, rec *record) error {
+	layouts, err := newKnown(cfg)
+	if err != nil {
+		return err
+	}
 	for _, m := range mapsOf(s.Mode) {
 		fd, err := s.open(t, mapDir, m.name, rec.Maps[m.name])
 		if err != nil {
@@ -157,7 +161,13 @@ func (s *Status) readMaps(t tree, rec *record) error {
 		if fd < 0 {
 			continue
 		}
-		err = errors.Join(s.readMap(m.name, fd), unix.Close(fd))
+		if err = layouts.check(m, fd); errors.Is(err, errLayout) {
+			s.problem("%v", err)
+			err = nil
+		} else if err == nil {
+			err = s.readMap(m.name, fd)
+		}
+		err = errors.Join(err, unix.Close(fd))
 		if err != nil {
 			return fmt.Errorf("map %s: %w", m.name, err)
 		}

@@ -303,6 +303,19 @@ func (t *transfer) untouched(key string, then []byte) (bool, error) {
 	return bytes.Equal(have, c.value), err
 }
 
+// namespace reads an entry of a km_netns as this build has them.
+func (t *transfer) namespace(cookie uint64) (n kmNetns, err error) {
+	b := make([]byte, t.have.ValueSize)
+	if err := mapLookupBytes(t.from, cookie, b); err != nil {
+		return n, err
+	}
+	c, err := t.convert(string(bpfmap.Bytes(&cookie)), b, nil)
+	if err == nil {
+		copy(bpfmap.Bytes(&n), c.value)
+	}
+	return n, err
+}
+
 // back is the way from the new map to the old one, which holds what read has seen.
 func (t *transfer) back() (*transfer, error) {
 	b, err := newTransfer(mapRow{name: t.name, adds: t.adds}, t.want, t.have, t.to)
