@@ -25,11 +25,11 @@ func NewBpfKmesh(cfg *Config) (*BpfKmesh, error) {
 
 // firstSlab puts km_inner into km_outer where it is not yet. The kernel waits for a
 // grace period there, so it is done while the verifier works.
-func (k *node) firstSlab() error {
+func (h *Handles) firstSlab() error {
 	var id uint32
-	err := mapLookup(k.fds["km_outer"], uint32(0), &id)
+	err := mapLookup(h.fds["km_outer"], uint32(0), &id)
 	if errors.Is(err, os.ErrNotExist) {
-		err = mapUpdate(k.fds["km_outer"], uint32(0), uint32(k.fds["km_inner"]))
+		err = mapUpdate(h.fds["km_outer"], uint32(0), uint32(h.fds["km_inner"]))
 	}
 	if err != nil {
 		return loadError("put the first slab", "km_outer", err, "")

@@ -55,6 +55,7 @@ func (l *BpfLoader) StartAdsMode(ctx context.Context) error {
 	}
 	return l.start(ctx, begin, k.node, []step{
 		{"Load", k.Load},
+		{"Rehearse", k.Rehearse},
 		{"Attach", k.Attach},
 		{"ApiEnvCfg", k.ApiEnvCfg},
 		{"deserial_init", k.openStore},
@@ -73,6 +74,7 @@ func (l *BpfLoader) StartWorkloadMode(ctx context.Context) error {
 	return l.start(ctx, begin, w.node, []step{
 		{"Load", w.Load},
 		{"Refresh", w.Refresh},
+		{"Rehearse", w.Rehearse},
 		{"Attach", w.Attach},
 		{"SelfTest", w.SelfTest},
 		{"Commit", w.Commit},

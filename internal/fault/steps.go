@@ -28,6 +28,7 @@ var Steps = []Step{
 	{Name: "swap tail"},
 	{Name: "attach"},
 	{Name: "store"},
+	{Name: "rehearse"},
 	{Name: "selftest"},
 	{Name: "commit"},
 	{Name: "rename"},
