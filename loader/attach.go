@@ -233,6 +233,9 @@ func (k *node) dropStrays() error {
 			k.log.Warnf("%s is not of kmesh-node: left alone", path)
 			continue
 		}
+		if err := fault("stray"); err != nil {
+			return attachError("unpin", path, err, "")
+		}
 		fd, err := pinGet(path)
 		if err != nil {
 			return attachError("open pin", path, err, "remove it")

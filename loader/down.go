@@ -297,6 +297,9 @@ func (d *downer) runFiles(store uint32) {
 	if d.cfg.Mode == Workload {
 		d.remove(d.cfg.StoreLock())
 	}
+	if err := dropStaleLocks(); err != nil {
+		d.errs = append(d.errs, err)
+	}
 	if store == 0 {
 		return
 	}

@@ -111,7 +111,7 @@ func (l *BpfLoader) start(ctx context.Context, begin time.Time, k *node, steps [
 	}
 	committed = true
 	if !k.idle {
-		if err := k.dropOther(); err != nil {
+		if err := errors.Join(k.dropOther(), dropStaleLocks()); err != nil {
 			return err
 		}
 	}

@@ -106,10 +106,11 @@ func (k *node) carryEnrolments() error {
 	return nil
 }
 
-// dropOther takes the other mode down, links first.
+// dropOther takes the other mode down, links first. Of one that was taken down by
+// an `up` that was killed, the directories may be left.
 func (k *node) dropOther() error {
 	if k.other == nil {
-		return nil
+		return removeEmptyDirs(k.cfg.withMode(otherMode(k.cfg.Mode)).tree().directories())
 	}
 	cfg := k.cfg.withMode(otherMode(k.cfg.Mode))
 	if err := fault("other mode"); err != nil {

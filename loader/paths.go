@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -103,6 +104,15 @@ func removeEmptyDir(path string) error {
 		return nil
 	}
 	return err
+}
+
+// removeEmptyDirs is removeEmptyDir for paths of which later ones may be in earlier ones.
+func removeEmptyDirs(paths []string) error {
+	var errs []error
+	for _, p := range slices.Backward(paths) {
+		errs = append(errs, removeEmptyDir(p))
+	}
+	return errors.Join(errs...)
 }
 
 // lockName turns a bpffs path into a file name that is one-to-one with it.

@@ -32,6 +32,7 @@ var Steps = []Step{
 	{Name: "selftest"},
 	{Name: "commit"},
 	{Name: "rename"},
+	{Name: "stray"},
 	{Name: "write record"},
 	{Name: "recorded"},
 	{Name: "other mode"},
