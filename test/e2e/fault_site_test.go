@@ -160,14 +160,17 @@ func (s *faultSite) state() map[string]string {
 		s.t.Fatal(err)
 	}
 	for _, m := range mounts {
-		st["mount "+m.point] = m.fsType
+		st["mount "+m.point] += m.fsType + " "
 	}
 	files := hostState{}
 	if err := files.addFiles("file", "/run/kmesh-node"); err != nil {
 		s.t.Fatal(err)
 	}
 	for f := range files {
-		st[f] = ""
+		if strings.HasPrefix(filepath.Base(f), "store-") {
+			f = "file of the store's lock" // it bears the id of a map
+		}
+		st[f] += "it is there"
 	}
 	return st
 }
@@ -283,5 +286,13 @@ func changes(before, after map[string]string) string {
 	return strings.Join(l, "\n")
 }
 
-// names are those of a state.
-func names(state map[string]string) []string { return slices.Sorted(maps.Keys(state)) }
+// named is a state without the kernel's ids.
+func named(state map[string]string) map[string]string {
+	st := maps.Clone(state)
+	for k, v := range st {
+		if strings.HasPrefix(v, "link ") || strings.HasPrefix(v, "prog ") || strings.HasPrefix(v, "map ") {
+			st[k], _, _ = strings.Cut(v, " ")
+		}
+	}
+	return st
+}

@@ -14,7 +14,7 @@ import (
 )
 
 // faultFull asks for every occurrence of every fault: FAULT_FULL=1. Without it those of
-// one kind are tried where they occur first and last.
+// one kind are tried once.
 var faultFull = os.Getenv("FAULT_FULL") != ""
 
 // operation is a command that is hurt at each of its steps.
@@ -110,20 +110,25 @@ func (s *faultSite) hurt(what string, args ...string) result {
 	return runCommand(s.t, cmd)
 }
 
-// firstAndLast are those of each step, but all of them where all are asked for.
-func firstAndLast(l []string) []string {
+// once leaves one occurrence of each step, where not all of them are asked for.
+func once(l []string) []string {
 	if faultFull {
 		return l
 	}
-	last := map[string]string{}
-	for _, at := range l {
-		step, _, _ := strings.Cut(at, "#")
-		last[step] = at
-	}
+	seen := map[string]bool{}
 	return slices.DeleteFunc(slices.Clone(l), func(at string) bool {
-		step, n, _ := strings.Cut(at, "#")
-		return n != "1" && last[step] != at
+		step, _, _ := strings.Cut(at, "#")
+		again := seen[step]
+		seen[step] = true
+		return again
 	})
+}
+
+// lastOnce is once of the last ones.
+func lastOnce(l []string) []string {
+	l = slices.Clone(l)
+	slices.Reverse(l)
+	return once(l)
 }
 
 // reachedSteps are the steps that a command was killed at.
@@ -154,7 +159,7 @@ func killEverywhere(s *faultSite, op operation) {
 	op.before(s)
 	steps := s.traced(op.args(s)...)
 	op.after(s)
-	reference := names(s.state())
+	reference := s.state()
 	for _, step := range steps {
 		name, _, _ := strings.Cut(step, "#")
 		reachedSteps[name] = true
@@ -162,7 +167,7 @@ func killEverywhere(s *faultSite, op operation) {
 			s.t.Errorf("step %q is not in fault.Steps", name)
 		}
 	}
-	tried := firstAndLast(steps)
+	tried := once(steps)
 	for _, step := range tried {
 		op.before(s)
 		var l *load
@@ -177,8 +182,8 @@ func killEverywhere(s *faultSite, op operation) {
 			l.onlyTo(s.t, op.under(s)...)
 		}
 		op.after(s)
-		if now := names(s.state()); !slices.Equal(reference, now) {
-			s.t.Errorf("killed at %s, then repaired: there is\n%v\nwithout the kill\n%v", step, now, reference)
+		if diff := changes(named(reference), named(s.state())); diff != "" {
+			s.t.Errorf("killed at %s, then repaired, unlike without the kill:\n%s", step, diff)
 		}
 		if s.t.Failed() {
 			s.t.Fatalf("killed at %s", step)
@@ -206,7 +211,7 @@ func failEverywhere(s *faultSite, op operation) {
 	steps := s.traced(op.args(s)...)
 	op.after(s)
 	tried := 0
-	for _, step := range firstAndLast(steps) {
+	for _, step := range lastOnce(steps) {
 		name, _, _ := strings.Cut(step, "#")
 		if slices.Contains(fault.Steps, fault.Step{Name: name, OnlyKill: true}) {
 			continue
