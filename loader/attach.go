@@ -320,8 +320,16 @@ func (k *node) writeRecord() error {
 	if err := fault("write record"); err != nil {
 		return attachError("write record", k.t.meta(), err, "")
 	}
+	old := make([]byte, recordSize)
+	if err := mapLookupBytes(k.recordFd, uint32(0), old); err != nil {
+		return attachError("read record", k.t.meta(), err, "")
+	}
 	if err := writeRecord(k.recordFd, n); err != nil {
 		return attachError("write record", k.t.meta(), err, "")
 	}
-	return fault("recorded")
+	k.undo.push("write record back", func() error { return mapUpdateBytes(k.recordFd, uint32(0), old) })
+	if err := fault("recorded"); err != nil {
+		return attachError("write record", k.t.meta(), err, "")
+	}
+	return nil
 }

@@ -130,6 +130,11 @@ func (d *downer) result() error {
 	return errors.Join(d.errs...)
 }
 
+// downError is of something that could not be taken away; the rest is.
+func downError(step, object string, err error) error {
+	return notReady(step, object, err, "run down again")
+}
+
 // detachOldWay takes programs off that are attached without a link: the map that
 // they are on may be held by another process.
 func (d *downer) detachOldWay() {
@@ -142,7 +147,7 @@ func (d *downer) detachOldWay() {
 			err = progDetach(prog, target, programs[i].hook.attachType)
 		}
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			d.errs = append(d.errs, &exit.Error{Code: exit.Unexpected, Step: "detach", Object: name, Err: err})
+			d.errs = append(d.errs, downError("detach", name, err))
 		}
 		closeFd(d.cfg.Log, target)
 		closeFd(d.cfg.Log, prog)
@@ -160,7 +165,7 @@ func (d *downer) storeID() uint32 {
 	}
 	info, err := mapInfoOf(fd)
 	if err = errors.Join(err, unix.Close(fd)); err != nil {
-		d.errs = append(d.errs, fmt.Errorf("ask for the id of km_meta: %w", err))
+		d.errs = append(d.errs, downError("read map", "km_meta", err))
 	}
 	return info.ID
 }
@@ -169,7 +174,7 @@ func (d *downer) storeID() uint32 {
 func (d *downer) empty(dir dir) {
 	entries, err := os.ReadDir(d.t.dir(dir))
 	if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) {
-		d.errs = append(d.errs, err)
+		d.errs = append(d.errs, downError("read directory", d.t.dir(dir), err))
 	}
 	for _, e := range entries {
 		if !ours(d.cfg.Mode, dir, e.Name(), d.rec) {
@@ -206,7 +211,7 @@ func (d *downer) remove(path string) {
 		return
 	}
 	if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) {
-		d.errs = append(d.errs, &exit.Error{Code: exit.Unexpected, Step: "unpin", Object: path, Err: err})
+		d.errs = append(d.errs, downError("unpin", path, err))
 	}
 }
 
@@ -223,7 +228,7 @@ func (d *downer) removeDir(path string) {
 		d.reportOthers(path)
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.EBUSY):
 	default:
-		d.errs = append(d.errs, &exit.Error{Code: exit.Unexpected, Step: "remove directory", Object: path, Err: err})
+		d.errs = append(d.errs, downError("remove directory", path, err))
 	}
 }
 
@@ -235,7 +240,7 @@ func (d *downer) reportOthers(path string) {
 	}
 	entries, err := os.ReadDir(path)
 	if err != nil {
-		d.errs = append(d.errs, err)
+		d.errs = append(d.errs, downError("read directory", path, err))
 		return
 	}
 	known := map[string]bool{string(Ads): path == d.t.top(), string(Workload): path == d.t.top()}
@@ -274,7 +279,7 @@ func (d *downer) unmount(f filesystem, path string) {
 	case errors.Is(err, unix.EBUSY):
 		d.cfg.Log.Warnf("%s is in use: left mounted", path)
 	default:
-		d.errs = append(d.errs, &exit.Error{Code: exit.Unexpected, Step: "unmount", Object: path, Err: err})
+		d.errs = append(d.errs, downError("unmount", path, err))
 	}
 }
 
@@ -298,12 +303,12 @@ func (d *downer) runFiles(store uint32) {
 		d.remove(d.cfg.StoreLock())
 	}
 	if err := dropStaleLocks(); err != nil {
-		d.errs = append(d.errs, err)
+		d.errs = append(d.errs, downError("remove locks", storeRunDir, err))
 	}
 	if store == 0 {
 		return
 	}
 	if err := removeStoreLock(store); err != nil {
-		d.errs = append(d.errs, fmt.Errorf("remove lock of the store: %w", err))
+		d.errs = append(d.errs, downError("remove lock", storeLock(store), err))
 	}
 }

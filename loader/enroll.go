@@ -47,16 +47,25 @@ func (h *Handles) Enroll(path string, force bool) (cookie uint64, err error) {
 		return 0, &exit.Error{Code: exit.Usage, Step: "enroll", Object: path,
 			Err: errors.New("this is the host's own network namespace"), Remedy: "if that is meant, add --force"}
 	}
-	err = h.withPods("enroll", func() error {
+	var u undo
+	err = h.withPods("enroll", func() (err error) {
 		if h.cfg.Mode == Workload {
-			return h.enrollPod(cookie, path)
+			err = h.enrollPod(cookie, path, &u)
+		} else {
+			err = h.enter(cookie, path, &u, func(*kmNetns) error { return nil })
 		}
-		return h.enter(cookie, path, func(*kmNetns) error { return nil })
+		if err != nil {
+			err = errors.Join(err, u.unwind())
+		}
+		return err
 	})
 	if err != nil {
 		return 0, err
 	}
-	return cookie, h.refresh()
+	if err := h.refresh(); err != nil {
+		return 0, errors.Join(err, h.withPods("enroll", u.unwind))
+	}
+	return cookie, nil
 }
 
 // withPods does what changes enrolment while no `up` and no other one does. The
@@ -82,13 +91,14 @@ func (h *Handles) withPods(step string, do func() error) (err error) {
 	return do()
 }
 
-// enter puts a namespace into km_netns, described by describe.
-func (h *Handles) enter(cookie uint64, path string, describe func(*kmNetns) error) error {
+// enter puts a namespace into km_netns, described by describe. u takes that back.
+func (h *Handles) enter(cookie uint64, path string, u *undo, describe func(*kmNetns) error) error {
 	fd := h.fds["km_netns"]
 	var have kmNetns
 	err := mapLookup(fd, cookie, &have)
-	entry := have
-	if err != nil {
+	entry, old := have, have
+	known := err == nil
+	if !known {
 		var now unix.Timespec
 		if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
 			return fmt.Errorf("enroll: read clock: %w", err)
@@ -98,28 +108,41 @@ func (h *Handles) enter(cookie uint64, path string, describe func(*kmNetns) erro
 	if err := describe(&entry); err != nil {
 		return err
 	}
-	if err == nil && entry == have {
-		return h.slotAdd(cookie)
+	if known && entry == have {
+		return enrollError(path, h.slotAdd(cookie))
 	}
 	err = fault("enroll")
 	if err == nil {
 		err = mapUpdate(fd, cookie, entry)
 	}
 	if err != nil {
-		e := &exit.Error{Code: exit.Unexpected, Step: "enroll", Object: path, Err: err}
+		e := &exit.Error{Code: exit.Attach, Step: "enroll", Object: path, Err: fmt.Errorf("write km_netns: %w", err)}
 		if errors.Is(err, unix.E2BIG) || errors.Is(err, unix.ENOSPC) {
 			e.Err = fmt.Errorf("%d network namespaces are enrolled, the limit: %w", maxNetns, err)
 			e.Remedy = "unenroll those that are gone (see: kmesh-node get enrolled)"
 		}
 		return e
 	}
+	u.push("write km_netns back", func() error {
+		if known {
+			return mapUpdate(fd, cookie, old)
+		}
+		return h.release(cookie)
+	})
 	// The acknowledgement is what the programs will read, not that we wrote. The
 	// flags are the writer's of the configuration, too.
 	if err := mapLookup(fd, cookie, &have); err != nil || have.since != entry.since {
-		return &exit.Error{Code: exit.Unexpected, Step: "enroll", Object: path,
-			Err: errors.Join(errors.New("the map does not hold what was written"), err), Remedy: "run it again"}
+		return &exit.Error{Code: exit.Attach, Step: "enroll", Object: path,
+			Err: oneLine(errors.Join(errors.New("km_netns does not hold what was written"), err)), Remedy: "run it again"}
 	}
-	return h.slotAdd(cookie)
+	return enrollError(path, h.slotAdd(cookie))
+}
+
+func enrollError(path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return attachError("enroll", path, err, "")
 }
 
 // Unenroll releases the namespace at path. One that is not enrolled is an
@@ -134,20 +157,43 @@ func (h *Handles) Unenroll(path string) (uint64, error) {
 
 // UnenrollCookie is Unenroll for a namespace that may be gone.
 func (h *Handles) UnenrollCookie(cookie uint64) error {
+	object := "namespace " + strconv.FormatUint(cookie, 10)
 	err := h.withPods("unenroll", func() error {
-		err := h.release(cookie)
-		if h.cfg.Mode == Workload {
-			err = errors.Join(err, h.releaseNICs(cookie))
+		var entry kmNetns
+		if err := mapLookup(h.fds["km_netns"], cookie, &entry); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return attachError("unenroll", object, fmt.Errorf("read km_netns: %w", err), "")
 		}
-		return err
+		err := h.release(cookie)
+		if h.cfg.Mode == Workload && (err == nil || errors.Is(err, errNotEnrolled)) {
+			err = errors.Join(h.releaseNICs(cookie), err)
+		}
+		if err == nil || err == errNotEnrolled {
+			return err
+		}
+		if entry.since != 0 { // it stays enrolled, with the devices that are judged
+			err = errors.Join(err, h.putBack(cookie, entry))
+		}
+		return attachError("unenroll", object, oneLine(err), "run it again")
 	})
-	if errors.Is(err, errNotEnrolled) {
-		return &exit.Error{Code: exit.NotUp, Step: "unenroll", Object: "namespace " + strconv.FormatUint(cookie, 10), Err: err}
+	if err == errNotEnrolled {
+		return &exit.Error{Code: exit.NotUp, Step: "unenroll", Object: object, Err: err}
 	}
 	if err != nil {
 		return err
 	}
-	return h.refresh()
+	// The next writer brings up to date what this one could not.
+	if err := h.refresh(); err != nil {
+		h.cfg.Log.Warnf("%s is released; %v", object, err)
+	}
+	return nil
+}
+
+// putBack undoes release.
+func (h *Handles) putBack(cookie uint64, entry kmNetns) error {
+	if err := mapUpdate(h.fds["km_netns"], cookie, entry); err != nil {
+		return fmt.Errorf("write km_netns back: %w", err)
+	}
+	return h.slotAdd(cookie)
 }
 
 // release takes a namespace out of km_netns; errNotEnrolled where it is not in it.

@@ -19,18 +19,12 @@ import (
 
 // enrollPod attaches to the devices first, so that nothing is let in that should
 // not, then puts the namespace into km_netns.
-func (h *Handles) enrollPod(cookie uint64, path string) (err error) {
+func (h *Handles) enrollPod(cookie uint64, path string, u *undo) error {
 	p, err := lookInto(cookie, path)
 	if err != nil {
 		return attachError("enroll", path, err, "name a network namespace that is there")
 	}
-	var u undo
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, u.unwind())
-		}
-	}()
-	if err := h.judge(p, &u); err != nil {
+	if err := h.judge(p, u); err != nil {
 		return err
 	}
 	switch {
@@ -39,7 +33,7 @@ func (h *Handles) enrollPod(cookie uint64, path string) (err error) {
 	case len(p.nics) == 0:
 		h.cfg.Log.Warnf("%s has no Ethernet device: what comes in is not judged; enroll it again when it has one", path)
 	}
-	return h.enter(cookie, path, func(e *kmNetns) error { return h.describe(e, p) })
+	return h.enter(cookie, path, u, func(e *kmNetns) error { return h.describe(e, p) })
 }
 
 // judge attaches xdpauth to the devices of a pod that have no living link.

@@ -5,6 +5,7 @@ package loader
 import (
 	"errors"
 	"strconv"
+	"strings"
 
 	"github.com/kmesh-net/kmesh-node/internal/exit"
 )
@@ -14,6 +15,14 @@ var ErrNotUp = errors.New("kmesh-node is not up")
 
 // ErrInterrupted says that a start ended before its end, because it was told to.
 var ErrInterrupted = errors.New("interrupted")
+
+// oneLine is err with what it joins on one line.
+func oneLine(err error) error {
+	if text := err.Error(); strings.Contains(text, "\n") {
+		return errors.New(strings.ReplaceAll(text, "\n", "; "))
+	}
+	return err
+}
 
 func itoa(n int) string { return strconv.Itoa(n) }
 

@@ -122,7 +122,8 @@ func (k *node) dropOther() error {
 		d.unmount(cgroup2, d.rec.Cgroup)
 	}
 	if err := d.result(); err != nil {
-		return fmt.Errorf("take mode %s down; run: kmesh-node --mode %s down: %w", cfg.Mode, cfg.Mode, err)
+		return attachError("take mode "+string(cfg.Mode)+" down", cfg.tree().root(), oneLine(err),
+			"mode "+string(k.cfg.Mode)+" is up; run: kmesh-node --mode "+string(cfg.Mode)+" down")
 	}
 	k.change("mode " + string(cfg.Mode) + " was taken down")
 	return nil

@@ -7,6 +7,9 @@ type Step struct {
 	Name string
 	// OnlyKill: nothing can go wrong there but that the process ends.
 	OnlyKill bool
+	// Late: it may come when all is done that the command is for. A failure is told, and
+	// the next command finishes.
+	Late bool
 }
 
 // Steps are all of them. The tests fail where one is never reached, and where one is
@@ -35,13 +38,13 @@ var Steps = []Step{
 	{Name: "stray"},
 	{Name: "write record"},
 	{Name: "recorded"},
-	{Name: "other mode"},
+	{Name: "other mode", Late: true},
 
 	// down, and the old mode's part of a change of mode.
 	{Name: "down"},
-	{Name: "unpin"},
-	{Name: "unmount"},
-	{Name: "remove directory"},
+	{Name: "unpin", Late: true},
+	{Name: "unmount", Late: true},
+	{Name: "remove directory", Late: true},
 
 	// enroll and unenroll.
 	{Name: "enroll"},
@@ -54,7 +57,7 @@ var Steps = []Step{
 	// A publication: of the C store between any two of its stores, of workload mode by step.
 	{Name: "publish", OnlyKill: true},
 	{Name: "publish sweep"},
-	{Name: "publish tombstones"},
+	{Name: "publish tombstones", Late: true},
 	{Name: "publish messages"},
 	{Name: "publish blocks"},
 	{Name: "publish denied"},
@@ -68,7 +71,7 @@ var Steps = []Step{
 	{Name: "publish frontends gone"},
 	{Name: "publish waypoints"},
 	{Name: "publish commit"},
-	{Name: "publish retire"},
-	{Name: "publish blocks gone"},
-	{Name: "publish end"},
+	{Name: "publish retire", Late: true},
+	{Name: "publish blocks gone", Late: true},
+	{Name: "publish end", Late: true},
 }

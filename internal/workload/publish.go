@@ -29,28 +29,30 @@ func (s *Store) publish(l *live, changes []change) error {
 		return err
 	}
 	if err := s.write(l, p); err != nil {
-		return errors.Join(err, s.takeBack())
+		return &exit.Error{Code: exit.NotReady, Step: "publish", Object: "configuration", Err: err, Remedy: s.takeBack()}
 	}
 	return nil
 }
 
 // takeBack undoes a publication that failed: what is derived is made anew from the
 // messages that are committed.
-func (s *Store) takeBack() error {
-	if err := s.load(); err != nil {
-		return err
-	}
-	p, err := s.live.plan(nil, s.maps.image(true))
+func (s *Store) takeBack() (remedy string) {
+	err := s.load()
 	if err == nil {
-		err = s.write(s.live, p)
+		var p *plan
+		if p, err = s.live.plan(nil, s.maps.image(true)); err == nil {
+			err = s.write(s.live, p)
+		}
 	}
 	if err != nil {
 		s.live = nil
-		return fmt.Errorf("take back: %w", err)
+		return fmt.Sprintf("the next apply or up takes back what was written of it, for now: %v", err)
 	}
-	return nil
+	return "what was there before stays; try again"
 }
 
+// write publishes p. What fails after the commit is for the next writer, which finds
+// writing set.
 func (s *Store) write(l *live, p *plan) error {
 	m := s.maps
 	if l.repair { // a packet may still be in the image that is to be written
@@ -63,6 +65,7 @@ func (s *Store) write(l *live, p *plan) error {
 	m.meta.abi = abiVersion
 	atomic.StoreUint64(word(&m.meta.writing), next)
 	m.meta.next_set, m.meta.next_resource = u32(l.nextSet), u32(l.nextResource)
+	committed := false
 	for _, step := range []struct {
 		name string
 		do   func() error
@@ -75,19 +78,26 @@ func (s *Store) write(l *live, p *plan) error {
 		{"peers", func() error { return s.writePeers(p) }},
 		{"frontends", func() error { return s.writeFrontends(l, p) }},
 		{"waypoints", func() error { return s.markWaypoints(l, p.waypoints || l.repair) }},
-		{"commit", func() error { atomic.StoreUint64(word(&m.meta.generation), next); return nil }},
+		{"commit", func() error {
+			atomic.StoreUint64(word(&m.meta.generation), next)
+			committed = true
+			return nil
+		}},
 		{"retire", func() error { return s.retire(p) }},
+		{"end", func() error { return nil }},
 	} {
 		err := s.step(step.name)
 		if err == nil {
 			err = step.do()
 		}
-		if err != nil {
-			return fmt.Errorf("publish: %w", err)
+		if err != nil && committed {
+			s.live = nil
+			s.warn("published; what nothing refers to any more is left for the next writer: %v", err)
+			return nil
 		}
-	}
-	if err := s.step("end"); err != nil {
-		return fmt.Errorf("publish: %w", err)
+		if err != nil {
+			return err
+		}
 	}
 	atomic.StoreUint64(word(&m.meta.writing), 0)
 	l.generation, l.repair = next, false

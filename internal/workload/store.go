@@ -105,6 +105,12 @@ func (s *Store) step(name string) error {
 	return fault.At("publish " + name)
 }
 
+func (s *Store) warn(format string, args ...any) {
+	if s.opts.Log != nil {
+		s.opts.Log.Warnf(format, args...)
+	}
+}
+
 // Resource returns kind and name of the resource that frontends, endpoints and
 // events name by id.
 func (s *Store) Resource(id uint32) (kind, name string, ok bool) {

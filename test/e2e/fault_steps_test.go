@@ -27,6 +27,10 @@ type operation struct {
 	under func(s *faultSite) []string
 	// after is done once it was: the command again, and what then must hold.
 	after func(s *faultSite)
+	// late begins the names of steps that come when all is done that it is for.
+	late string
+	// brief: without FAULT_FULL only steps that no operation before it met.
+	brief bool
 }
 
 func upAgain(s *faultSite) {
@@ -37,23 +41,23 @@ func upAgain(s *faultSite) {
 
 // operations are in an order in which each begins where the one before it ended.
 var operations = []operation{
-	{"first `up`", args("up"), gone, nil, func(s *faultSite) { s.ready() }},
+	{"first `up`", args("up"), gone, nil, func(s *faultSite) { s.ready() }, "", false},
 	{"`up` of what has other programs or maps", func(s *faultSite) []string { return append([]string{"up"}, s.flags[1]...) },
-		nothing, firstEndpoint, upAgain},
-	{"`up` again", args("up"), nothing, firstEndpoint, upAgain},
+		nothing, firstEndpoint, upAgain, "", false},
+	{"`up` again", args("up"), nothing, firstEndpoint, upAgain, "", true},
 	{"`apply`", func(s *faultSite) []string { return []string{"apply", "-f", s.docs[1]} },
 		func(s *faultSite) { s.want(exitDone, "apply", "-f", s.docs[0]) },
 		func(s *faultSite) []string { return s.endpoints[:] },
-		func(s *faultSite) { s.want(exitDone, "apply", "-f", s.docs[1]); s.whole("apply again", 1) }},
+		func(s *faultSite) { s.want(exitDone, "apply", "-f", s.docs[1]); s.whole("apply again", 1) }, "", false},
 	{"`enroll`", func(s *faultSite) []string { return []string{"enroll", "--netns", s.server.path} },
 		func(s *faultSite) {
 			s.want(exitDone, "apply", "-f", s.docs[0])
 			s.run("unenroll", "--netns", s.server.path)
 		}, firstEndpoint,
-		func(s *faultSite) { s.enroll(s.server); upAgain(s) }},
+		func(s *faultSite) { s.enroll(s.server); upAgain(s) }, "", false},
 	{"`unenroll`", func(s *faultSite) []string { return []string{"unenroll", "--netns", s.server.path} },
 		func(s *faultSite) { s.enroll(s.server) }, firstEndpoint,
-		func(s *faultSite) { s.enroll(s.server); upAgain(s) }},
+		func(s *faultSite) { s.enroll(s.server); upAgain(s) }, "publish", false},
 	{"`up` of the other mode", func(s *faultSite) []string { return []string{"--mode", s.other(), "up"} },
 		nothing, func(s *faultSite) []string { return []string{s.endpoints[0], vipA} },
 		func(s *faultSite) {
@@ -63,9 +67,9 @@ var operations = []operation{
 			s.wantOneMode(s.mode)
 			s.want(exitDone, "apply", "-f", s.docs[0])
 			s.whole("mode changed and back", 0)
-		}},
+		}, "", true},
 	{"`down`", args("down"), nothing, func(s *faultSite) []string { return []string{s.endpoints[0], vipA} },
-		func(s *faultSite) { s.ready() }},
+		func(s *faultSite) { s.ready() }, "", false},
 }
 
 func args(a ...string) func(*faultSite) []string { return func(*faultSite) []string { return a } }
@@ -110,25 +114,18 @@ func (s *faultSite) hurt(what string, args ...string) result {
 	return runCommand(s.t, cmd)
 }
 
-// once leaves one occurrence of each step, where not all of them are asked for.
-func once(l []string) []string {
+// once leaves one occurrence of each step, and none where met has it already; all of
+// them where they are asked for.
+func once(l []string, met map[string]bool) []string {
 	if faultFull {
 		return l
 	}
-	seen := map[string]bool{}
 	return slices.DeleteFunc(slices.Clone(l), func(at string) bool {
-		step, _, _ := strings.Cut(at, "#")
-		again := seen[step]
-		seen[step] = true
+		step := stepOf(at).Name
+		again := met[step]
+		met[step] = true
 		return again
 	})
-}
-
-// lastOnce is once of the last ones.
-func lastOnce(l []string) []string {
-	l = slices.Clone(l)
-	slices.Reverse(l)
-	return once(l)
 }
 
 // reachedSteps are the steps that a command was killed at.
@@ -140,8 +137,9 @@ func TestFaultKilledAtEveryStep(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			s := newFaultSite(t, mode)
 			s.ready()
+			met := map[string]bool{}
 			for _, op := range operations {
-				t.Run(op.name, func(t *testing.T) { ran++; killEverywhere(s.in(t), op) })
+				t.Run(op.name, func(t *testing.T) { ran++; killEverywhere(s.in(t), op, met) })
 			}
 		})
 	}
@@ -155,19 +153,22 @@ func TestFaultKilledAtEveryStep(t *testing.T) {
 	}
 }
 
-func killEverywhere(s *faultSite, op operation) {
+func killEverywhere(s *faultSite, op operation, met map[string]bool) {
 	op.before(s)
 	steps := s.traced(op.args(s)...)
 	op.after(s)
 	reference := s.state()
 	for _, step := range steps {
-		name, _, _ := strings.Cut(step, "#")
-		reachedSteps[name] = true
-		if !slices.ContainsFunc(fault.Steps, func(s fault.Step) bool { return s.Name == name }) {
-			s.t.Errorf("step %q is not in fault.Steps", name)
+		kind := stepOf(step)
+		reachedSteps[kind.Name] = true
+		if !slices.Contains(fault.Steps, kind) {
+			s.t.Errorf("step %q is not in fault.Steps", step)
 		}
 	}
-	tried := once(steps)
+	if !op.brief {
+		clear(met)
+	}
+	tried := once(steps, met)
 	for _, step := range tried {
 		op.before(s)
 		var l *load
@@ -198,24 +199,27 @@ func TestFaultFailureAtEveryStep(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			s := newFaultSite(t, mode)
 			s.ready()
+			met := map[string]bool{}
 			for _, op := range operations {
-				t.Run(op.name, func(t *testing.T) { failEverywhere(s.in(t), op) })
+				t.Run(op.name, func(t *testing.T) { failEverywhere(s.in(t), op, met) })
 			}
 		})
 	}
 }
 
 // failEverywhere asks for a command that fails to leave what was there.
-func failEverywhere(s *faultSite, op operation) {
+func failEverywhere(s *faultSite, op operation, met map[string]bool) {
 	op.before(s)
 	steps := s.traced(op.args(s)...)
 	op.after(s)
 	tried := 0
-	for _, step := range lastOnce(steps) {
-		name, _, _ := strings.Cut(step, "#")
-		if slices.Contains(fault.Steps, fault.Step{Name: name, OnlyKill: true}) {
+	slices.Reverse(steps) // the last time of each, where the first one was killed
+	for _, step := range once(steps, met) {
+		kind := stepOf(step)
+		if kind.OnlyKill {
 			continue
 		}
+		late := kind.Late || op.late != "" && strings.HasPrefix(kind.Name, op.late)
 		op.before(s)
 		before := s.state()
 		var l *load
@@ -226,7 +230,12 @@ func failEverywhere(s *faultSite, op operation) {
 		if l != nil {
 			l.onlyTo(s.t, op.under(s)...)
 		}
-		s.failedWell(r, step, op, before)
+		if r.code == exitUnexpected || r.code == exitDone && !late {
+			s.t.Errorf("%v\nmade to fail at %s", r, step)
+		}
+		if !late {
+			s.unharmed(r, step, before)
+		}
 		op.after(s)
 		tried++
 		if s.t.Failed() {
@@ -237,11 +246,22 @@ func failEverywhere(s *faultSite, op operation) {
 	report("a failure at every step of "+op.name, tried)
 }
 
-// failedWell checks what a command that was made to fail said and left.
-func (s *faultSite) failedWell(r result, step string, op operation, before map[string]string) {
+// stepOf is the step of which STEP#N is the N-th time.
+func stepOf(at string) fault.Step {
+	name, _, _ := strings.Cut(at, "#")
+	for _, s := range fault.Steps {
+		if s.Name == name {
+			return s
+		}
+	}
+	return fault.Step{Name: name}
+}
+
+// unharmed asks for a command that failed to have left what was there.
+func (s *faultSite) unharmed(r result, step string, before map[string]string) {
 	s.t.Helper()
-	if r.code <= 1 {
-		s.t.Errorf("%v\nmade to fail at %s", r, step)
+	if lines := strings.Split(strings.TrimSpace(r.err), "\n"); r.code != exitDone && !strings.HasPrefix(lines[len(lines)-1], "kmesh-node: ") {
+		s.t.Errorf("%v\nmade to fail at %s it does not say so", r, step)
 	}
 	if diff := changes(before, s.state()); diff != "" {
 		s.t.Errorf("%v\nmade to fail at %s it left another state:\n%s", r, step, diff)

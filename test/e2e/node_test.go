@@ -20,14 +20,15 @@ import (
 
 // Exit codes, as the contract has them.
 const (
-	exitDone     = 0
-	exitUsage    = 2
-	exitNotReady = 10
-	exitLoad     = 11
-	exitAttach   = 12
-	exitRejected = 13
-	exitNotUp    = 14
-	exitLocked   = 15
+	exitDone       = 0
+	exitUnexpected = 1
+	exitUsage      = 2
+	exitNotReady   = 10
+	exitLoad       = 11
+	exitAttach     = 12
+	exitRejected   = 13
+	exitNotUp      = 14
+	exitLocked     = 15
 )
 
 // node is a host for one test: a bpffs of its own, and the cgroup of the tests.
