@@ -158,28 +158,33 @@ func (h *Handles) Unenroll(path string) (uint64, error) {
 // UnenrollCookie is Unenroll for a namespace that may be gone.
 func (h *Handles) UnenrollCookie(cookie uint64) error {
 	object := "namespace " + strconv.FormatUint(cookie, 10)
+	unknown := false
 	err := h.withPods("unenroll", func() error {
 		var entry kmNetns
 		if err := mapLookup(h.fds["km_netns"], cookie, &entry); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return attachError("unenroll", object, fmt.Errorf("read km_netns: %w", err), "")
 		}
 		err := h.release(cookie)
-		if h.cfg.Mode == Workload && (err == nil || errors.Is(err, errNotEnrolled)) {
-			err = errors.Join(h.releaseNICs(cookie), err)
+		unknown = errors.Is(err, errNotEnrolled)
+		if unknown {
+			err = nil
 		}
-		if err == nil || err == errNotEnrolled {
-			return err
+		if h.cfg.Mode == Workload && err == nil {
+			err = h.releaseNICs(cookie)
+		}
+		if err == nil {
+			return nil
 		}
 		if entry.since != 0 { // it stays enrolled, with the devices that are judged
 			err = errors.Join(err, h.putBack(cookie, entry))
 		}
 		return attachError("unenroll", object, oneLine(err), "run it again")
 	})
-	if err == errNotEnrolled {
-		return &exit.Error{Code: exit.NotUp, Step: "unenroll", Object: object, Err: err}
-	}
 	if err != nil {
 		return err
+	}
+	if unknown {
+		return &exit.Error{Code: exit.NotUp, Step: "unenroll", Object: object, Err: errNotEnrolled}
 	}
 	// The next writer brings up to date what this one could not.
 	if err := h.refresh(); err != nil {
