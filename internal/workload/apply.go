@@ -49,6 +49,15 @@ func (s *Store) Apply(docs []xds.Document, skipInvalid bool) (*Result, error) {
 	return b.res, nil
 }
 
+// Check says whether Apply would reject docs for what they hold, without a Store.
+func Check(docs []xds.Document) error {
+	b := &batch{res: &Result{Counts: map[Kind]xds.Count{}}}
+	if err := b.convert(docs); err != nil || len(b.errs) == 0 {
+		return err
+	}
+	return xds.Reject(b.errs)
+}
+
 // kindsOf are the kinds of resources that a document may hold.
 func kindsOf(k xds.Kind) []Kind {
 	if k == xds.KindAuthorization {

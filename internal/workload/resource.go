@@ -74,6 +74,12 @@ func serviceName(namespace, hostname string) string { return namespace + "/" + h
 
 func policyName(p *security.Authorization) string { return p.GetNamespace() + "/" + p.GetName() }
 
+// NameOf is what the control plane calls a resource of a document; "" for what is none.
+func NameOf(m proto.Message) string {
+	_, name := nameOf(inner(m))
+	return name
+}
+
 // nameOf returns kind and name of a resource, as the control plane names it.
 func nameOf(m proto.Message) (Kind, string) {
 	switch m := m.(type) {

@@ -16,6 +16,9 @@ import (
 // Stdin is the path that stands for standard input.
 const Stdin = "-"
 
+// ErrNoFiles says that a directory holds no configuration.
+var ErrNoFiles = errors.New("the directory holds no configuration")
+
 // Load reads the documents of paths in their order. A path is a file of any name, a
 // directory or Stdin. Of a directory the files count in the order of their names,
 // but for hidden ones; of x.pb and x.json, one response in two forms, x.pb counts.
@@ -127,7 +130,7 @@ func expand(path string) ([]string, error) {
 		files = append(files, file)
 	}
 	if len(files) == 0 {
-		return nil, errors.New("the directory holds no configuration")
+		return nil, ErrNoFiles
 	}
 	return files, nil
 }
