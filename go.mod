@@ -4,7 +4,9 @@ go 1.26.0
 
 require (
 	github.com/aquasecurity/libbpfgo v0.8.0-libbpf-1.5
+	github.com/coreos/go-systemd/v22 v22.7.0
 	github.com/envoyproxy/go-control-plane/envoy v1.40.0
+	github.com/fsnotify/fsnotify v1.10.1
 	github.com/sirupsen/logrus v1.10.2
 	github.com/urfave/cli/v2 v2.27.7
 	golang.org/x/sys v0.49.0
