@@ -109,4 +109,11 @@ func (c *Config) StoreLock() string {
 	return filepath.Join(c.RunDir, lockName(c.BpfFsPath, ".store.lock"))
 }
 
+// SourceFiles are where a `run` writes down which resources the files that it watches
+// hold, for the next one to remove what they hold no longer, and that file half written.
+func (c *Config) SourceFiles() [2]string {
+	path := filepath.Join(c.RunDir, lockName(c.BpfFsPath, "."+string(c.Mode)+".source"))
+	return [2]string{path, path + ".new"}
+}
+
 func (c *Config) tree() tree { return tree{c.BpfFsPath, string(c.Mode)} }

@@ -299,6 +299,9 @@ func (d *downer) runFiles(store uint32) {
 	for _, p := range logs {
 		d.remove(p)
 	}
+	for _, p := range d.cfg.SourceFiles() {
+		d.remove(p)
+	}
 	if d.cfg.Mode == Workload {
 		d.remove(d.cfg.StoreLock())
 	}

@@ -15,6 +15,7 @@ import (
 	"runtime/debug"
 	"strings"
 
+	"github.com/coreos/go-systemd/v22/journal"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
@@ -37,11 +38,12 @@ func NewCommand(objects fs.FS) *cli.App {
 
 // Execute runs app with args, the program's name first, prints what went wrong,
 // one line for each error, and returns the exit code of the contract. SIGINT and SIGTERM
-// end what is under way.
+// end what is under way; a second one ends the process as kill -9 would.
 func Execute(app *cli.App, args []string) int {
 	collectLate()
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop)
 	err := app.RunContext(ctx, permute(app, args))
 	if err != nil {
 		printError(app.ErrWriter, err)
@@ -109,17 +111,23 @@ func noArgs(do cli.ActionFunc) cli.ActionFunc {
 }
 
 // printError prints each of err's joined errors on a line of its own, and the end
-// of the verifier's log behind it.
+// of the verifier's log behind it. In the journal each line is an entry with the parts of
+// the error as fields.
 func printError(w io.Writer, err error) {
+	show := func(prefix, line string) { fmt.Fprintln(w, prefix+line) }
+	if inJournal(w) {
+		fields := errorFields(err)
+		show = func(_, line string) { toJournal(w, line, journal.PriErr, fields) }
+	}
 	for _, l := range strings.Split(err.Error(), "\n") {
 		if l = strings.TrimSpace(l); l != "" {
-			fmt.Fprintln(w, "kmesh-node:", l)
+			show(identifier+": ", l)
 		}
 	}
 	var v *loader.VerifierError
 	if errors.As(err, &v) {
 		for _, l := range v.Tail {
-			fmt.Fprintln(w, "  |", l)
+			show("  | ", l)
 		}
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v2"
 
 	"github.com/kmesh-net/kmesh-node/loader"
@@ -38,10 +37,15 @@ func globalFlags(defaults bool) []cli.Flag {
 	}
 }
 
+// envOf is the variable of a flag.
+func envOf(flag string) string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
 // withEnv gives each flag its variable.
 func withEnv(flags []cli.Flag) []cli.Flag {
 	for _, f := range flags {
-		env := []string{envPrefix + strings.ToUpper(strings.ReplaceAll(f.Names()[0], "-", "_"))}
+		env := []string{envOf(f.Names()[0])}
 		switch f := f.(type) {
 		case *cli.StringFlag:
 			f.EnvVars = env
@@ -113,20 +117,9 @@ func (c *command) config(ctx *cli.Context) (*loader.Config, error) {
 	if cfg.LockTimeout < 0 {
 		return nil, usage("--lock-timeout %v is negative", cfg.LockTimeout)
 	}
-	log := logrus.New()
-	log.SetOutput(c.stderr)
-	level, err := logrus.ParseLevel(global(ctx, "log-level"))
+	log, err := c.newLogger(global(ctx, "log-level"), global(ctx, "log-format"), string(cfg.Mode))
 	if err != nil {
-		return nil, usage("--log-level: %w", err)
-	}
-	log.SetLevel(level)
-	switch f := global(ctx, "log-format"); f {
-	case "text":
-		log.SetFormatter(&logrus.TextFormatter{FullTimestamp: true})
-	case "json":
-		log.SetFormatter(&logrus.JSONFormatter{})
-	default:
-		return nil, usage("--log-format %s: it is text or json", f)
+		return nil, err
 	}
 	cfg.Log = log
 	_, err = outputOf(ctx)

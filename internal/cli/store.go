@@ -14,18 +14,21 @@ import (
 
 // withStore opens the store on the pinned maps for do, and leaves what is in it.
 func (c *command) withStore(ctx *cli.Context, step string, do func(*store.Store, *loader.Handles) error) error {
-	return c.withHandles(ctx, func(cfg *loader.Config, h *loader.Handles) (err error) {
-		if err := h.ApiEnvCfg(); err != nil {
-			return err
-		}
-		store.SetLockTimeout(cfg.LockTimeout)
-		s, err := store.Open()
-		if err != nil {
-			return storeError(step, err)
-		}
-		defer func() { err = errors.Join(err, storeError(step, s.Close(true))) }()
-		return do(s, h)
-	})
+	return c.withHandles(ctx, func(cfg *loader.Config, h *loader.Handles) error { return openStore(cfg, h, step, do) })
+}
+
+// openStore opens the store on h for do.
+func openStore(cfg *loader.Config, h *loader.Handles, step string, do func(*store.Store, *loader.Handles) error) (err error) {
+	if err := h.ApiEnvCfg(); err != nil {
+		return err
+	}
+	store.SetLockTimeout(cfg.LockTimeout)
+	s, err := store.Open()
+	if err != nil {
+		return storeError(step, err)
+	}
+	defer func() { err = errors.Join(err, storeError(step, s.Close(true))) }()
+	return do(s, h)
 }
 
 // storeError gives the store's errors their exit codes; one that has its code

@@ -102,26 +102,6 @@ func (c *command) up() *cli.Command {
 		})}
 }
 
-func (c *command) run() *cli.Command {
-	return &cli.Command{Name: "run", Usage: "up, then stay until SIGTERM; the data plane outlives it", Flags: upFlags(),
-		Action: noArgs(func(ctx *cli.Context) error {
-			cfg, err := c.upConfig(ctx)
-			if err != nil {
-				return err
-			}
-			cfg.Stay = true
-			l := loader.NewBpfLoader(cfg)
-			defer l.Stop()
-			if err := l.Start(ctx.Context); err != nil {
-				return err
-			}
-			collectAsUsual()
-			<-ctx.Done()
-			cfg.Log.Info("run: stopped; the data plane stays")
-			return nil
-		})}
-}
-
 func (c *command) down() *cli.Command {
 	return &cli.Command{Name: "down", Usage: "detach and remove all that kmesh-node made, and nothing else",
 		Action: noArgs(func(ctx *cli.Context) error {

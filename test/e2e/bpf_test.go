@@ -76,3 +76,12 @@ func mapElem(path string, cmd uintptr, key, value []byte) error {
 	}
 	return nil
 }
+
+// linkDetach takes what a link attaches off its hook.
+func linkDetach(fd int) error {
+	attr := struct{ fd uint32 }{uint32(fd)}
+	if _, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_LINK_DETACH, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr)); errno != 0 {
+		return fmt.Errorf("detach link: %w", errno)
+	}
+	return nil
+}

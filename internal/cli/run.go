@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/kmesh-net/kmesh-node/internal/service"
+	"github.com/kmesh-net/kmesh-node/loader"
+)
+
+const (
+	reconcileInterval = 30 * time.Second
+	// leastInterval keeps a wrong unit from making a busy loop.
+	leastInterval = 100 * time.Millisecond
+	// stepTime is what each step of the start may take of the service manager's patience.
+	stepTime = time.Minute
+)
+
+func (c *command) run() *cli.Command {
+	flags := append(upFlags(),
+		&cli.StringSliceFlag{Name: "config", Usage: "file or directory whose content is in force, now and after each change; may be repeated"},
+		&cli.DurationFlag{Name: "reconcile-interval", Value: reconcileInterval, Usage: "how often what is loaded and attached is compared and repaired"})
+	return &cli.Command{Name: "run", Usage: "up, then stay until SIGTERM; the data plane outlives it", Flags: flags,
+		Action: noArgs(func(ctx *cli.Context) error {
+			cfg, err := c.upConfig(ctx)
+			if err != nil {
+				return err
+			}
+			cfg.Stay = true
+			interval, err := turnInterval(ctx.Duration("reconcile-interval"))
+			if err != nil {
+				return err
+			}
+			d := &daemon{cfg: cfg, src: newSource(cfg, listFlag(ctx, "config")), notify: service.NewNotifier(cfg.Log),
+				loader: loader.NewBpfLoader(cfg)}
+			return d.run(ctx.Context, interval)
+		})}
+}
+
+// listFlag reads a flag that may be repeated. Its variable separates by commas.
+func listFlag(ctx *cli.Context, name string) []string {
+	l := ctx.StringSlice(name)
+	if v := os.Getenv(envOf(name)); v != "" && len(l) == 1 && l[0] == v {
+		l = strings.Split(v, ",")
+	}
+	return slices.DeleteFunc(l, func(s string) bool { return s == "" })
+}
+
+// turnInterval is the time between two turns: the service manager hears of each, and
+// waits no longer than the watchdog's time.
+func turnInterval(asked time.Duration) (time.Duration, error) {
+	if asked < leastInterval {
+		return 0, usage("--reconcile-interval %v is less than %v", asked, leastInterval)
+	}
+	watchdog, err := service.WatchdogInterval()
+	if err != nil {
+		return 0, usage("WATCHDOG_USEC: %w", err)
+	}
+	if watchdog > 0 {
+		asked = min(asked, watchdog/2)
+	}
+	return asked, nil
+}
+
+// daemon is a live `run`.
+type daemon struct {
+	cfg     *loader.Config
+	loader  *loader.BpfLoader
+	src     *source
+	watcher *service.Watcher // nil: none
+	notify  *service.Notifier
+	seen    uint64 // fingerprint of the files when they were read
+	err     error  // of the last turn
+}
+
+func (d *daemon) run(ctx context.Context, interval time.Duration) (err error) {
+	loop := &service.Loop{Notify: d.notify, Interval: interval, Turn: d.turn, Reload: d.reload, Status: d.status}
+	loop.Listen()
+	if d.watch(); d.watcher != nil {
+		loop.Changed = d.watcher.Changed
+		defer func() { err = errors.Join(err, d.watcher.Close()) }()
+	}
+	defer d.loader.Stop()
+	err = d.start(ctx)
+	if ctx.Err() != nil && (err == nil || isAlone(err, loader.ErrInterrupted)) {
+		d.cfg.Log.Info("run: stopped before the start was over")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	// The start needed much that is not needed any more.
+	collectAsUsual()
+	debug.FreeOSMemory()
+	loop.Run(ctx)
+	d.cfg.Log.Info("run: stopped; the data plane stays")
+	return nil
+}
+
+// start comes up, brings the configuration into force and shows that both work. Where
+// nothing of this mode is up, configuration that is wrong ends it before anything has
+// changed; else what was in force before stays, and goes on working.
+func (d *daemon) start(ctx context.Context) error {
+	if _, err := d.src.read(); err != nil && !slices.Contains(loader.ModesUp(d.cfg), d.cfg.Mode) {
+		return err
+	}
+	d.notify.Extend(stepTime, "starting")
+	if err := d.loader.Start(ctx); err != nil {
+		return err
+	}
+	d.notify.Extend(stepTime, "reading configuration")
+	d.reload(ctx)
+	if ctx.Err() != nil {
+		return nil
+	}
+	d.notify.Extend(stepTime, "testing")
+	return loader.SelfTest(d.cfg)
+}
+
+// watch has changes of the files told. Where the host has no watches left, the turns
+// look for changes.
+func (d *daemon) watch() {
+	if len(d.src.paths) == 0 {
+		return
+	}
+	w, err := service.Watch(d.src.paths, d.cfg.Log)
+	if err != nil {
+		d.cfg.Log.WithError(err).Warn("changes of the configuration are seen each --reconcile-interval only")
+		return
+	}
+	d.watcher = w
+}
+
+// reload brings what the files say into force. What is wrong with them is told of, and
+// kept for the status.
+func (d *daemon) reload(context.Context) {
+	d.seen = service.Fingerprint(d.src.paths)
+	if d.watcher != nil {
+		if err := d.watcher.Arm(); err != nil {
+			d.cfg.Log.WithError(err).Warn("some changes of the configuration are seen each --reconcile-interval only")
+		}
+	}
+	d.src.apply()
+}
+
+// turn repairs, and tells of it.
+func (d *daemon) turn(ctx context.Context) {
+	if !d.src.settled() || service.Fingerprint(d.src.paths) != d.seen {
+		d.reload(ctx)
+	}
+	repaired, err := d.loader.Reconcile(ctx)
+	for _, what := range repaired {
+		d.cfg.Log.WithField("event", "repaired").Warnf("repaired: %s", what)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return
+	case err != nil && (d.err == nil || d.err.Error() != err.Error()):
+		d.cfg.Log.WithError(err).Error("what is loaded or attached is not as it should be, and could not be repaired")
+	case err == nil && d.err != nil:
+		d.cfg.Log.Info("all is as it should be again")
+	}
+	d.err = err
+}
+
+// status says in a line how things are.
+func (d *daemon) status() string {
+	n, err := loader.Count(d.cfg)
+	if err != nil {
+		return fmt.Sprintf("mode %s: %v", d.cfg.Mode, err)
+	}
+	s := fmt.Sprintf("mode %s, generation %d: %d programs, %d links, %d maps, %d namespaces enrolled; %s",
+		d.cfg.Mode, n.Generation, n.Programs, n.Links, n.Maps, n.Enrolled, d.src)
+	if d.err != nil {
+		s = fmt.Sprintf("cannot repair: %v; %s", d.err, s)
+	}
+	return s
+}
+
+// isAlone says whether err is target and nothing went wrong beside it.
+func isAlone(err, target error) bool {
+	return errors.Is(err, target) && !strings.Contains(err.Error(), "\n")
+}
