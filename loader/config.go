@@ -56,6 +56,9 @@ type Config struct {
 	Stay bool
 	// kept is what the live `run` whose repair this is holds on to.
 	kept *kept
+	// Configure puts the configuration into the maps of a mode that the other one gives way
+	// to, before it does; nil: later. It is called on a change of mode only.
+	Configure func(*Handles) error
 	// Objects holds the BPF objects as NAME.bpf.o in its root.
 	Objects fs.FS
 	Log     *logrus.Logger

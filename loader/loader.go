@@ -59,6 +59,7 @@ func (l *BpfLoader) StartAdsMode(ctx context.Context) error {
 		{"Attach", k.Attach},
 		{"ApiEnvCfg", k.ApiEnvCfg},
 		{"deserial_init", k.openStore},
+		{"Configure", k.Configure},
 		{"SelfTest", k.SelfTest},
 		{"Commit", k.commit},
 	})
@@ -76,6 +77,7 @@ func (l *BpfLoader) StartWorkloadMode(ctx context.Context) error {
 		{"Refresh", w.Refresh},
 		{"Rehearse", w.Rehearse},
 		{"Attach", w.Attach},
+		{"Configure", w.Configure},
 		{"SelfTest", w.SelfTest},
 		{"Commit", w.Commit},
 	})

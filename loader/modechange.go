@@ -106,6 +106,18 @@ func (k *node) carryEnrolments() error {
 	return nil
 }
 
+// Configure is the step after which the new mode sends connections where the old one does:
+// it has no configuration of its own yet.
+func (k *node) Configure() error {
+	if k.cfg.Configure == nil || k.other == nil || k.found.Build != "" {
+		return nil
+	}
+	if err := fault("configure"); err != nil {
+		return loadError("configure", k.t.root(), err, "")
+	}
+	return k.cfg.Configure(&k.Handles)
+}
+
 // dropOther takes the other mode down, links first. Of one that was taken down by
 // an `up` that was killed, the directories may be left.
 func (k *node) dropOther() error {

@@ -90,15 +90,14 @@ func (c *command) upConfig(ctx *cli.Context) (*loader.Config, error) {
 }
 
 func (c *command) up() *cli.Command {
-	return &cli.Command{Name: "up", Usage: "prepare, load, attach, pin and exit; again: adopt what is there", Flags: upFlags(),
+	return &cli.Command{Name: "up", Usage: "prepare, load, attach, pin and exit; again: adopt what is there",
+		Flags: append(upFlags(), upConfigFlag()),
 		Action: noArgs(func(ctx *cli.Context) error {
 			cfg, err := c.upConfig(ctx)
 			if err != nil {
 				return err
 			}
-			l := loader.NewBpfLoader(cfg)
-			defer l.Stop()
-			return l.Start(ctx.Context)
+			return c.upWith(ctx, cfg)
 		})}
 }
 
