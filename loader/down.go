@@ -28,14 +28,16 @@ func Down(cfg *Config) (removed []string, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, l.release()) }()
-	pid, held, err := lockHeld(cfg.RunDir, lockName(cfg.BpfFsPath, runLock))
+	// Taken, and not only looked at, so that what a killed `run` left of it goes too.
+	run, err := takeLock(cfg.RunDir, lockName(cfg.BpfFsPath, runLock))
+	if holder := (errHeld{}); errors.As(err, &holder) {
+		return nil, &exit.Error{Code: exit.Locked, Step: "down", Object: tree{fs: cfg.BpfFsPath}.top(), Err: holder,
+			Remedy: "stop that process first"}
+	}
 	if err != nil {
 		return nil, err
 	}
-	if held {
-		return nil, &exit.Error{Code: exit.Locked, Step: "down", Object: tree{fs: cfg.BpfFsPath}.top(), Err: errHeld{pid},
-			Remedy: "stop that process first"}
-	}
+	defer func() { err = errors.Join(err, run.release()) }()
 	if err := fault("down"); err != nil {
 		return nil, attachError("down", tree{fs: cfg.BpfFsPath}.top(), err, "")
 	}

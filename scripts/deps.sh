@@ -40,6 +40,10 @@ test  cmd:clang-tidy-19|clang-tidy     clang-tidy-19         clang-tools-extra  
 test  asan                             libclang-rt-19-dev    compiler-rt                    clang
 test  cmd:shellcheck                   shellcheck            ShellCheck                     ShellCheck
 test  cmd:codespell                    codespell             codespell                      codespell
+test  cmd:qemu-system-x86_64           qemu-system-x86       qemu-system-x86                qemu-x86
+test  cmd:busybox                      busybox-static        busybox                        busybox-static
+test  cmd:cpio                         cpio                  cpio                           cpio
+test  cmd:xz                           xz-utils              xz                             xz
 '
 
 top=$(cd "$(dirname "$0")/.." && pwd)

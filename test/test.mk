@@ -37,6 +37,9 @@ test-c: $(T)/store_test ## C unit tests under ASan and UBSan
 test-e2e: $(BIN) $(T)/e2e $(C_BINS) ## end-to-end tests in network namespaces (root)
 	$(Q)cd test/e2e && $(O)/test/e2e -test.v -test.timeout 30m
 
+test-vm: $(BIN) $(T)/e2e ## both modes on Debian's kernels from 5.10 on, in QEMU; KERNELS="5.10 newest": these alone
+	$(Q)test/vm/run.sh $(T)/vm
+
 fuzz: $(C_FUZZ) $(BPF) $(STORE_A) ## every fuzz target for FUZZTIME (30s)
 	$(Q)GO='$(GO)' GOFLAGS="$(GOFLAGS_ALL)" scripts/fuzz.sh $(FUZZTIME) $(T)
 
@@ -52,7 +55,7 @@ format: ## rewrite Go and C in the form that lint asks for
 
 $(T)/e2e: $(GO_SRC) go.mod go.sum $(STORE_A) $(LIBBPF_A)
 	$(call say,GO,$@)
-	$(Q)$(GO_CMD) test -c -o $@ ./test/e2e
+	$(Q)$(GO_CMD) test -c -ldflags "-s -w -linkmode external -extldflags=-static -X=$(PKG)/internal/cli.native=$(DIGEST)" -o $@ ./test/e2e
 
 $(T)/bench: $(GO_SRC) go.mod go.sum $(STORE_A) $(LIBBPF_A)
 	$(call say,GO,$@)
