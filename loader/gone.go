@@ -47,17 +47,23 @@ func objectOf(d dir, fd int) (kernelObject, error) {
 // A descriptor would: one that is opened and closed while the kernel is about to
 // empty a prog array makes it keep the array for ever (seen on 6.18).
 func (o kernelObject) exists() bool {
-	before, next := C.__u32(o.id-1), C.__u32(0)
-	rc := C.int(-1)
-	switch o.dir {
+	next, err := nextID(o.dir, o.id-1)
+	return err == nil && next == o.id
+}
+
+// nextID is the lowest id above another one; ENOENT where there is none.
+func nextID(d dir, id uint32) (uint32, error) {
+	var next C.__u32
+	rc := C.int(0)
+	switch d {
 	case mapDir:
-		rc = C.bpf_map_get_next_id(before, &next)
+		rc = C.bpf_map_get_next_id(C.__u32(id), &next)
 	case progDir:
-		rc = C.bpf_prog_get_next_id(before, &next)
+		rc = C.bpf_prog_get_next_id(C.__u32(id), &next)
 	case linkDir:
-		rc = C.bpf_link_get_next_id(before, &next)
+		rc = C.bpf_link_get_next_id(C.__u32(id), &next)
 	}
-	return rc == 0 && uint32(next) == o.id
+	return uint32(next), errno(rc)
 }
 
 // waitGone waits until the kernel has freed the objects, so that whoever looks

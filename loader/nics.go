@@ -28,7 +28,8 @@ type pod struct {
 type nic struct {
 	index int
 	name  string
-	peer  int // index of the other end of a veth, in that one's namespace
+	peer  int      // index of the other end of a veth, in that one's namespace
+	xdp   []uint32 // ids of the XDP programs on it
 }
 
 // lookInto lists the devices and addresses of the namespace at path.
@@ -110,11 +111,35 @@ func ethernetDevices() ([]nic, error) {
 				d.name = unix.ByteSliceToString(a.Value)
 			case unix.IFLA_LINK:
 				d.peer = int(binary.NativeEndian.Uint32(a.Value))
+			case unix.IFLA_XDP:
+				d.xdp = xdpPrograms(a.Value)
 			}
 		}
 		l = append(l, d)
 	}
 	return l, nil
+}
+
+// xdpPrograms reads the ids from an attribute IFLA_XDP: attributes again. A device that
+// has one program tells of it twice.
+func xdpPrograms(b []byte) (ids []uint32) {
+	for len(b) >= unix.SizeofRtAttr {
+		n, kind := int(binary.NativeEndian.Uint16(b)), binary.NativeEndian.Uint16(b[2:])
+		if n < unix.SizeofRtAttr || n > len(b) {
+			return ids
+		}
+		switch kind {
+		case unix.IFLA_XDP_PROG_ID, unix.IFLA_XDP_DRV_PROG_ID, unix.IFLA_XDP_SKB_PROG_ID, unix.IFLA_XDP_HW_PROG_ID:
+			if n == unix.SizeofRtAttr+4 {
+				id := binary.NativeEndian.Uint32(b[unix.SizeofRtAttr:])
+				if id != 0 && !slices.Contains(ids, id) {
+					ids = append(ids, id)
+				}
+			}
+		}
+		b = b[min((n+3)&^3, len(b)):]
+	}
+	return ids
 }
 
 // deviceAddresses lists the calling thread's namespace's addresses, those of the link

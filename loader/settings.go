@@ -85,6 +85,9 @@ func (k *node) writeSettings() error {
 
 func newKmNetns(since uint64) kmNetns { return kmNetns{since: C.__u64(since)} }
 
+// manageAll is Effective.Manage where every process below the cgroup is managed.
+const manageAll = "all"
+
 // effective reads the settings back from the kernel.
 func effective(fd int) (Effective, error) {
 	var c kmConfig
@@ -95,7 +98,7 @@ func effective(fd int) (Effective, error) {
 		OutlierFailures: uint32(c.outlier_failures), OutlierBackoff: time.Duration(c.outlier_backoff),
 		OutlierBackoffMax: time.Duration(c.outlier_backoff_max)}
 	if c.manage == C.KM_MANAGE_ALL {
-		e.Manage = "all"
+		e.Manage = manageAll
 	}
 	return e, nil
 }

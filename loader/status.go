@@ -19,7 +19,17 @@ type Status struct {
 	Release    string   `json:"release"`
 	Build      string   `json:"build"`
 	Generation uint64   `json:"generation"`
-	Problems   []string `json:"problems,omitempty"` // what the next `up` would repair
+	Problems   []string `json:"problems,omitempty"` // what Remedy repairs
+	// Run is the process id of a live `run`; Remedy is what repairs problems.
+	Run    string `json:"run,omitempty"`
+	Remedy string `json:"remedy"`
+	// Foreign are others' programs that run where ours do, Outside the processes whose
+	// connections are not managed though they should be, Unowned the paths in kmesh-node's
+	// tree that are not its own, Unpinned what runs and no pin holds.
+	Foreign  []Foreign  `json:"foreign"`
+	Outside  *Outside   `json:"outside,omitempty"`
+	Unowned  []string   `json:"unowned"`
+	Unpinned []Unpinned `json:"unpinned"`
 
 	ConnectRet Tracepoint `json:"connect_ret,omitzero"` // ads mode
 	Settings   Effective  `json:"settings"`
@@ -29,10 +39,12 @@ type Status struct {
 	// Workload is what only workload mode has.
 	Workload *WorkloadStatus `json:"workload,omitempty"`
 
-	Programs []ProgramStatus `json:"programs"`
-	Links    []LinkStatus    `json:"links"`
-	Maps     []MapStatus     `json:"maps"`
-	cookies  []uint64        // of what is enrolled
+	Programs []ProgramStatus     `json:"programs"`
+	Links    []LinkStatus        `json:"links"`
+	Maps     []MapStatus         `json:"maps"`
+	cookies  []uint64            // of what is enrolled
+	own      map[uint32]bool     // ids of kmesh-node's programs, of both modes
+	where    map[uint64][]string // paths of live namespaces by cookie, once they were looked for
 	// Memory is what the kernel accounts for the pinned maps, in bytes; the
 	// slabs that the store adds are not pinned and not in it.
 	Memory uint64 `json:"memory_bytes"`
@@ -108,7 +120,7 @@ func GetStatus(cfg *Config) (*Status, error) {
 	case err != nil || rec.Build == "" && !t.attached():
 		return nil, notUp("status", t)
 	}
-	s := &Status{Mode: cfg.Mode, Release: rec.Release, Build: rec.Build, Generation: rec.Generation, Cgroup: rec.Cgroup,
+	s := &Status{Foreign: []Foreign{}, Unowned: []string{}, Unpinned: []Unpinned{}, own: ownPrograms(cfg), Mode: cfg.Mode, Release: rec.Release, Build: rec.Build, Generation: rec.Generation, Cgroup: rec.Cgroup,
 		ConnectRet: Tracepoint{string(rec.Variant), rec.Why}}
 	if rec.Build == "" {
 		s.problem("an up was killed before its end")
@@ -119,7 +131,7 @@ func GetStatus(cfg *Config) (*Status, error) {
 	if cfg.Mode == Workload {
 		s.Workload = &WorkloadStatus{XDPMode: rec.XDPMode}
 	}
-	if err := errors.Join(s.readMaps(cfg, t, rec), s.readPrograms(t, rec)); err != nil {
+	if err := errors.Join(s.readMaps(cfg, t, rec), s.readPrograms(t, rec), s.lookAround(cfg, t, rec)); err != nil {
 		return nil, err
 	}
 	return s, nil

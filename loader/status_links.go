@@ -56,7 +56,7 @@ func (s *Status) readLink(t tree, rec *record, r program, prog uint32) error {
 		l.Target = rec.Cgroup
 		l.Alive = info.Cgroup != 0
 		if !l.Alive {
-			s.problem("link %s: its cgroup is gone", r.name)
+			s.problem("link %s was detached, or its cgroup is gone", r.name)
 		}
 	}
 	if info.Prog != prog && prog != 0 {
@@ -89,10 +89,10 @@ func (s *Status) readNICs(t tree, _ *record, _ program, prog uint32) error {
 	if err != nil || len(links) == 0 && len(s.cookies) == 0 {
 		return err
 	}
-	where, err := findNamespaces()
-	if err != nil {
+	if err := s.findNamespaces(); err != nil {
 		return err
 	}
+	where := s.where
 	slices.Sort(s.cookies)
 	for _, c := range s.cookies {
 		path := fmt.Sprintf("namespace %d", c)
@@ -106,6 +106,7 @@ func (s *Status) readNICs(t tree, _ *record, _ program, prog uint32) error {
 		}
 		for _, d := range p.nics {
 			devices[nicLink(c, d.index)] = d.name
+			s.readForeign(d, path)
 		}
 		alive := 0
 		for _, name := range links[c] {
@@ -132,6 +133,15 @@ func (s *Status) readNICs(t tree, _ *record, _ program, prog uint32) error {
 		}
 	}
 	return nil
+}
+
+// readForeign adds the XDP programs of others on a pod's device.
+func (s *Status) readForeign(d nic, path string) {
+	for _, id := range d.xdp {
+		if !s.own[id] {
+			s.Foreign = append(s.Foreign, Foreign{Hook: "xdp", Target: "device " + d.name + " of " + path, ID: id, Name: progName(id), Alone: true})
+		}
+	}
 }
 
 // readNIC reads one link, and says whether its device is alive.

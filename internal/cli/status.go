@@ -142,9 +142,7 @@ func (r *statusReport) text(w io.Writer) error {
 		r.addAds(head)
 	}
 	head.add("map memory", fmt.Sprintf("%d KiB", r.Memory/1024))
-	for _, p := range r.Problems {
-		head.add("PROBLEM", p+"; run: kmesh-node up")
-	}
+	r.addAround(head)
 
 	progs := &table{head: []string{"PROGRAM", "ID", "HOOK", "RUNS", "NS/RUN", "VERIFIED INSNS"}}
 	for _, p := range r.Programs {
@@ -191,6 +189,30 @@ func (r *statusReport) text(w io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// addAround adds what is beside the data plane and should not be.
+func (r *statusReport) addAround(head *table) {
+	for _, p := range r.Problems {
+		head.add("PROBLEM", p+"; "+r.Remedy)
+	}
+	for _, f := range r.Foreign {
+		what := fmt.Sprintf("program %d %s of another's at %s of %s", f.ID, f.Name, f.Hook, f.Target)
+		if f.Alone {
+			what += ", which lets nobody else in"
+		}
+		head.add("FOREIGN", what+"; see: bpftool prog show id "+fmt.Sprint(f.ID))
+	}
+	if o := r.Outside; o != nil {
+		head.add("OUTSIDE", fmt.Sprintf("%d processes are not in the cgroup, so their connections are not managed: %s; "+
+			"start them below it, or: up --cgroup2-path of a cgroup above", o.Count, strings.Join(o.Examples, ", ")))
+	}
+	for _, p := range r.Unowned {
+		head.add("UNOWNED", p+" is not of kmesh-node, and keeps down from removing its tree; move it elsewhere")
+	}
+	for _, u := range r.Unpinned {
+		head.add("UNPINNED", fmt.Sprintf("%s %d %s is of kmesh-node and not pinned: another process holds it", u.Kind, u.ID, u.Name))
+	}
 }
 
 func onOff(b bool) string {
