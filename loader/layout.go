@@ -184,7 +184,7 @@ func (k *node) findFates() error {
 			return err
 		}
 		if f == refuse {
-			return loadError("migrate map", m.name, fmt.Errorf("%w: %s", errLayout, why), remedyLayout)
+			return loadError("migrate map", m.name, fmt.Errorf("%w: %s", ErrLayout, why), remedyLayout)
 		}
 		k.fates[m.name] = verdict{f, why}
 	}
@@ -215,6 +215,9 @@ type known struct {
 }
 
 func newKnown(cfg *Config) (*known, error) {
+	if cfg.Objects == nil {
+		return nil, nil // a caller that has no build to compare with
+	}
 	want, err := layouts(cfg)
 	return &known{mode: cfg.Mode, want: want}, err
 }
@@ -222,7 +225,7 @@ func newKnown(cfg *Config) (*known, error) {
 // check refuses to read or write a map that another build laid out otherwise: that build's
 // own commands can, or an `up` of this one brings it over.
 func (k *known) check(m mapRow, fd int) error {
-	if m.perLoad {
+	if k == nil || m.perLoad {
 		return nil
 	}
 	have, err := k.kernel.of(fd)
@@ -237,6 +240,6 @@ func (k *known) check(m mapRow, fd int) error {
 	if why == "" {
 		return nil
 	}
-	return &exit.Error{Code: exit.Load, Step: "open map", Object: m.name, Err: fmt.Errorf("%w: %s", errLayout, why),
+	return &exit.Error{Code: exit.Load, Step: "open map", Object: m.name, Err: fmt.Errorf("%w: %s", ErrLayout, why),
 		Remedy: "another build made it: run up of this one, or use that one's binary"}
 }

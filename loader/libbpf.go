@@ -287,7 +287,7 @@ func mapLookup[K, V any](fd int, key K, value *V) error {
 		return err
 	}
 	if uintptr(info.KeySize) != unsafe.Sizeof(key) || uintptr(info.ValueSize) != unsafe.Sizeof(v) {
-		return fmt.Errorf("%w: keys of %d and values of %d bytes", errLayout, info.KeySize, info.ValueSize)
+		return fmt.Errorf("%w: keys of %d and values of %d bytes", ErrLayout, info.KeySize, info.ValueSize)
 	}
 	err = bpfmap.Lookup(fd, bpfmap.Bytes(&key), bpfmap.Bytes(&v))
 	if err == nil {

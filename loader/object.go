@@ -100,7 +100,7 @@ func (o *object) index(cfg *Config, rows []program) error {
 }
 
 // reuse makes the object use the map behind fd as its map of that name. A map of
-// another layout is refused with errLayout.
+// another layout is refused with ErrLayout.
 func (o *object) reuse(name string, fd int) error {
 	m, ok := o.maps[name]
 	if !ok {
@@ -121,8 +121,8 @@ func (o *object) reuse(name string, fd int) error {
 	return nil
 }
 
-// errLayout says that a pinned map is not what this build's programs need.
-var errLayout = errors.New("the pinned map has another layout")
+// ErrLayout says that a pinned map is not what this build's programs need.
+var ErrLayout = errors.New("the pinned map has another layout")
 
 func sameLayout(have, want mapInfo) error {
 	for _, f := range []struct {
@@ -136,7 +136,7 @@ func sameLayout(have, want mapInfo) error {
 		{"flags", have.Flags, want.Flags},
 	} {
 		if f.have != f.want {
-			return fmt.Errorf("%w: %s %d, this build needs %d", errLayout, f.what, f.have, f.want)
+			return fmt.Errorf("%w: %s %d, this build needs %d", ErrLayout, f.what, f.have, f.want)
 		}
 	}
 	return nil

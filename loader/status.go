@@ -173,7 +173,7 @@ func (s *Status) readMaps(cfg *Config, t tree, rec *record) error {
 		if fd < 0 {
 			continue
 		}
-		if err = layouts.check(m, fd); errors.Is(err, errLayout) {
+		if err = layouts.check(m, fd); errors.Is(err, ErrLayout) {
 			s.problem("%v", err)
 			err = nil
 		} else if err == nil {

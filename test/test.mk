@@ -34,7 +34,7 @@ test-scripts: ## scripts/ with stand-ins for the package managers
 test-c: $(T)/store_test ## C unit tests under ASan and UBSan
 	$(Q)$(T)/store_test
 
-test-e2e: $(BIN) $(T)/e2e $(C_BINS) ## end-to-end tests in network namespaces (root)
+test-e2e: $(BIN) $(T)/e2e $(T)/builds/next $(C_BINS) ## end-to-end tests in network namespaces (root)
 	$(Q)cd test/e2e && $(O)/test/e2e -test.v -test.timeout 30m
 
 test-vm: $(BIN) $(T)/e2e ## both modes on Debian's kernels from 5.10 on, in QEMU; KERNELS="5.10 newest": these alone
@@ -56,6 +56,11 @@ format: ## rewrite Go and C in the form that lint asks for
 $(T)/e2e: $(GO_SRC) go.mod go.sum $(STORE_A) $(LIBBPF_A)
 	$(call say,GO,$@)
 	$(Q)$(GO_CMD) test -c -ldflags "-s -w -linkmode external -extldflags=-static -X=$(PKG)/internal/cli.native=$(DIGEST)" -o $@ ./test/e2e
+
+# Builds whose maps are others, to update to and from: `next`, and `other` beside it.
+$(T)/builds/next: $(BIN) test/e2e/builds.sh
+	$(call say,BUILDS,$(@D))
+	$(Q)MAKE='$(MAKE)' GO='$(GO)' GOFLAGS="$(GOFLAGS_ALL)" test/e2e/builds.sh $(@D) >/dev/null
 
 $(T)/bench: $(GO_SRC) go.mod go.sum $(STORE_A) $(LIBBPF_A)
 	$(call say,GO,$@)

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -48,7 +49,8 @@ func (c *command) status() *cli.Command {
 			} else {
 				err = c.withStore(ctx, "status", func(s *store.Store, _ *loader.Handles) error { return r.readStore(s) })
 			}
-			if err != nil {
+			// Of maps that another build laid out otherwise the problems tell.
+			if err != nil && !errors.Is(err, loader.ErrLayout) {
 				return err
 			}
 			return c.print(ctx, r, func(w io.Writer) error { return r.text(w) })
