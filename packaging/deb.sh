@@ -39,6 +39,6 @@ sed "s/@VERSION@/$version/; s/@ARCH@/$arch/; s/@SIZE@/$size/" "$top/packaging/de
 for script in postinst prerm postrm; do install -m 755 "$top/packaging/debian/$script.sh" "$root/DEBIAN/$script"; done
 chmod -R u=rwX,go=rX "$root"
 find "$root" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
-dpkg-deb --root-owner-group -Zxz --build "$root" "$file.new" >/dev/null
+dpkg-deb --root-owner-group -Z"${DEB_COMPRESS:-xz}" --build "$root" "$file.new" >/dev/null
 mv "$file.new" "$file"
 echo "deb: $file"

@@ -43,8 +43,8 @@ archive: $(BIN) share
 
 dist: ## archives for amd64 and arm64 in build/dist/, with SHA256SUMS
 	$(Q)rm -rf $(DIST)
-	$(Q)$(MAKE) archive ARCH=$(NATIVE)
-	$(Q)$(MAKE) archive ARCH=$(if $(filter arm64,$(NATIVE)),amd64,arm64)
+	$(Q)env -u CC $(MAKE) archive ARCH=$(NATIVE)
+	$(Q)env -u CC $(MAKE) archive ARCH=$(if $(filter arm64,$(NATIVE)),amd64,arm64)
 	$(Q)cd $(DIST) && sha256sum *.tar.gz >SHA256SUMS && cat SHA256SUMS
 
 test-package: ## installation, packages and archives, the arm64 one under emulation (root)

@@ -104,6 +104,8 @@ fi
 
 # undo: what has been placed goes, what was there before comes back.
 undo() {
+	set +e # as much as can be
+	trap '' HUP INT PIPE TERM
 	while read -r dest; do
 		rm -f "$dest.kmesh-new"
 		if [ -e "$dest.kmesh-old" ]; then
@@ -214,7 +216,7 @@ while read -r dest; do
 	if [ ! -e "$dest.kmesh-new" ]; then continue; fi
 	# One from a run that was killed is not what is there now.
 	rm -f "$dest.kmesh-old"
-	if [ -e "$dest" ]; then ln "$dest" "$dest.kmesh-old"; else echo "$dest" >>"$tmp/new"; fi
+	if [ -e "$dest" ]; then cp -p "$dest" "$dest.kmesh-old"; else echo "$dest" >>"$tmp/new"; fi
 	if cmp -s "$dest.kmesh-new" "$dest"; then verb='is as it was:'; else verb=installed; fi
 	mv -f "$dest.kmesh-new" "$dest"
 	say "$verb $dest"
