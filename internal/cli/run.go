@@ -28,7 +28,7 @@ const (
 
 func (c *command) run() *cli.Command {
 	flags := append(upFlags(),
-		&cli.StringSliceFlag{Name: "config", Usage: "file or directory whose content is in force, now and after each change; may be repeated"},
+		&cli.StringSliceFlag{Name: "config", Usage: "file or directory whose content is in force, from then on and after each change; may be repeated"},
 		&cli.DurationFlag{Name: "reconcile-interval", Value: reconcileInterval, Usage: "how often what is loaded and attached is compared and repaired"})
 	return &cli.Command{Name: "run", Usage: "up, then stay until SIGTERM; the data plane outlives it", Flags: flags,
 		Action: noArgs(func(ctx *cli.Context) error {
@@ -114,6 +114,7 @@ func (d *daemon) start(ctx context.Context) error {
 	if _, err := d.src.read(); err != nil && !slices.Contains(loader.ModesUp(d.cfg), d.cfg.Mode) {
 		return err
 	}
+	d.cfg.Configure = d.src.configure
 	d.notify.Extend(stepTime, "starting")
 	if err := d.loader.Start(ctx); err != nil {
 		return err

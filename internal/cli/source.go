@@ -75,7 +75,7 @@ func (s *source) apply() {
 	if len(s.paths) == 0 {
 		return
 	}
-	did, err := s.change()
+	did, err := s.change(nil)
 	switch {
 	case err != nil && (s.err == nil || s.err.Error() != err.Error()):
 		s.cfg.Log.WithError(err).Error("configuration not changed, what was in force stays")
@@ -85,8 +85,18 @@ func (s *source) apply() {
 	s.err = err
 }
 
-// change reads, publishes and writes down.
-func (s *source) change() (outcome, error) {
+// configure is apply for maps that are not in use yet: the other mode is, until they
+// have the configuration. So what is wrong ends the change of mode.
+func (s *source) configure(h *loader.Handles) error {
+	if len(s.paths) == 0 {
+		return nil
+	}
+	_, err := s.change(h)
+	return err
+}
+
+// change reads, publishes and writes down; h nil: to the maps that are pinned.
+func (s *source) change(h *loader.Handles) (outcome, error) {
 	r, err := s.read()
 	if err != nil {
 		return outcome{}, err
@@ -96,7 +106,7 @@ func (s *source) change() (outcome, error) {
 		return outcome{}, err
 	}
 	docs := append(xds.Removal("what --config held before", s.held.without(r.holds)), r.docs...)
-	did, err := s.publish(docs)
+	did, err := s.publish(h, docs)
 	if err != nil {
 		return outcome{}, errors.Join(err, s.remember(s.held))
 	}
@@ -109,15 +119,16 @@ func (s *source) change() (outcome, error) {
 }
 
 // publish applies docs as one change.
-func (s *source) publish(docs []xds.Document) (did outcome, err error) {
+func (s *source) publish(h *loader.Handles, docs []xds.Document) (did outcome, err error) {
 	if len(docs) == 0 {
 		return outcome{}, nil
 	}
-	h, err := loader.OpenPinned(s.cfg)
-	if err != nil {
-		return outcome{}, err
+	if h == nil {
+		if h, err = loader.OpenPinned(s.cfg); err != nil {
+			return outcome{}, err
+		}
+		defer h.Close()
 	}
-	defer h.Close()
 	if s.cfg.Mode == loader.Workload {
 		return s.publishWorkloads(h, docs)
 	}
@@ -197,4 +208,3 @@ func (s *source) String() string {
 	}
 	return fmt.Sprintf("configuration of %d resources", s.held.count())
 }
-
