@@ -77,7 +77,7 @@ LDFLAGS = -s -w -linkmode external -extldflags=-static -X=$(PKG)/internal/cli.na
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all bpf c proto demo test test-unit test-scripts test-c test-e2e test-vm fuzz bench lint format up down clean install-deps go-env help native-bpf FORCE
+.PHONY: all bpf c proto demo test test-unit test-scripts test-c test-e2e test-systemd test-vm fuzz bench lint format up down clean install-deps go-env help native-bpf FORCE
 .DEFAULT_GOAL := all
 
 all: $(BIN) ## build/kmesh-node, one static binary (the default)

@@ -44,6 +44,8 @@ test  cmd:qemu-system-x86_64           qemu-system-x86       qemu-system-x86    
 test  cmd:busybox                      busybox-static        busybox                        busybox-static
 test  cmd:cpio                         cpio                  cpio                           cpio
 test  cmd:xz                           xz-utils              xz                             xz
+test  file:/lib/systemd/systemd        systemd               systemd                        systemd
+test  cmd:unshare                      util-linux            util-linux                     util-linux
 '
 
 top=$(cd "$(dirname "$0")/.." && pwd)

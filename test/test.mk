@@ -17,13 +17,13 @@ SAN_STORE := $(STORE:%=$(T)/san/%)
 FLOOR := $(patsubst test/bench/%.c,$(T)/%.o,$(wildcard test/bench/*.bpf.c))
 
 # The end-to-end tests have a target of their own.
-UNIT = $$($(GO_CMD) list ./... | grep -v '/test/e2e$$')
+UNIT = $$($(GO_CMD) list ./... | grep -v -e '/test/e2e$$' -e '/test/systemd$$')
 
 # Made anew after deps.sh, whose tools are looked for when make starts.
 test: ## everything: lint, units, sanitizers, fuzzing, end to end (root)
 	$(Q)scripts/deps.sh test
 	$(Q)$(MAKE) all
-	$(Q)MAKE='$(MAKE)' scripts/test.sh lint test-scripts test-unit test-c fuzz test-e2e
+	$(Q)MAKE='$(MAKE)' scripts/test.sh lint test-scripts test-unit test-c fuzz test-e2e test-systemd
 
 test-unit: $(BPF) $(STORE_A) ## Go unit tests
 	$(Q)$(GO_CMD) test -v -count=1 $(UNIT)
@@ -39,6 +39,9 @@ test-e2e: $(BIN) $(T)/e2e $(T)/builds/next $(C_BINS) ## end-to-end tests in netw
 
 test-vm: $(BIN) $(T)/e2e ## both modes on Debian's kernels from 5.10 on, in QEMU; KERNELS="5.10 newest": these alone
 	$(Q)test/vm/run.sh $(T)/vm
+
+test-systemd: $(BIN) $(T)/systemd ## the unit and the host scripts under a real systemd (root)
+	$(Q)cd test/systemd && $(O)/test/systemd -test.v -test.timeout 20m
 
 fuzz: $(C_FUZZ) $(BPF) $(STORE_A) ## every fuzz target for FUZZTIME (30s)
 	$(Q)GO='$(GO)' GOFLAGS="$(GOFLAGS_ALL)" scripts/fuzz.sh $(FUZZTIME) $(T)
@@ -61,6 +64,10 @@ $(T)/e2e: $(GO_SRC) go.mod go.sum $(STORE_A) $(LIBBPF_A)
 $(T)/builds/next: $(BIN) test/e2e/builds.sh
 	$(call say,BUILDS,$(@D))
 	$(Q)MAKE='$(MAKE)' GO='$(GO)' GOFLAGS="$(GOFLAGS_ALL)" test/e2e/builds.sh $(@D) >/dev/null
+
+$(T)/systemd: $(wildcard test/systemd/*.go) go.mod go.sum
+	$(call say,GO,$@)
+	$(Q)CGO_ENABLED=0 $(GO) test -c -o $@ ./test/systemd
 
 $(T)/bench: $(GO_SRC) go.mod go.sum $(STORE_A) $(LIBBPF_A)
 	$(call say,GO,$@)
