@@ -50,7 +50,7 @@ func (t *trial) rehearseWorkload(s *scratch) (err error) {
 		}
 		if at := netip.AddrPortFrom(ip, t.ports.waypoint); t.has[at] {
 			to := netip.AddrPortFrom(testDetour[i], testPort)
-			l = append(l, attempt{conn: probe.Conn{To: to, Talk: true}, at: at, by: "metadata", bytes: metadataOf(to)})
+			l = append(l, attempt{conn: probe.Conn{To: to, Talk: true}, at: at, by: connectRow(ip), bytes: metadataOf(to), talker: s.talker})
 		}
 	}
 	return t.counted(s.progs, nil, func(counting bool) error {
@@ -62,6 +62,15 @@ func (t *trial) rehearseWorkload(s *scratch) (err error) {
 		}
 		return s.ran(append(t.driven(s.progs), nicProgram), counting)
 	})
+}
+
+// talker is the program that has a connection to a waypoint begin with anything else than
+// the metadata: the one that writes it, where the socket came to it.
+func (s *scratch) talker() string {
+	if info, err := progInfoOf(s.progs["sendmsg"]); err == nil && info.RunCount > 0 {
+		return "metadata"
+	}
+	return "sock_ops"
 }
 
 // workloadSettings are those of the loader, as for maps that nobody has written.

@@ -263,6 +263,8 @@ type attempt struct {
 	at    netip.AddrPort
 	by    string // the program to blame
 	bytes string // that must arrive in front of its own byte
+	// talker is the program to blame where they do not.
+	talker func() string
 }
 
 // round makes the connections; the first that goes otherwise is the error.
@@ -276,21 +278,24 @@ func (t *trial) round(l []attempt) error {
 		return loadError("self-test", t.h.cfg.tree().root(), err, "")
 	}
 	for i, a := range l {
-		if err := a.failed(got[i]); err != nil {
-			return loadError("self-test", a.by, fmt.Errorf("a connection to %s in a scratch network namespace: %w", a.conn.To, err), "")
+		if by, err := a.failed(got[i]); err != nil {
+			return loadError("self-test", by, fmt.Errorf("a connection to %s in a scratch network namespace: %w", a.conn.To, err), "")
 		}
 	}
 	return nil
 }
 
-func (a *attempt) failed(o probe.Outcome) error {
+// failed says what is wrong with an outcome, and which program is to blame.
+func (a *attempt) failed(o probe.Outcome) (by string, err error) {
 	switch {
+	case o.At.IsValid() && o.At != a.at:
+		return a.by, fmt.Errorf("arrived at %s, not at %s", o.At, a.at)
+	case o.Err != nil && o.At.IsValid():
+		return a.talker(), o.Err
 	case o.Err != nil:
-		return o.Err
-	case o.At != a.at:
-		return fmt.Errorf("arrived at %s, not at %s", o.At, a.at)
+		return a.by, o.Err
 	case a.conn.Talk && string(o.Bytes[:len(o.Bytes)-1]) != a.bytes:
-		return fmt.Errorf("%d bytes arrived in front of its own, %d were to", len(o.Bytes)-1, len(a.bytes))
+		return a.talker(), fmt.Errorf("%d bytes arrived in front of its own that are not the %d of the metadata", len(o.Bytes)-1, len(a.bytes))
 	}
-	return nil
+	return "", nil
 }

@@ -14,6 +14,8 @@ C_SHARED := fake model
 C_UNIT := $(filter-out $(C_PROGRAMS:%=c/test/%.c) $(wildcard c/test/fuzz_*.c),$(wildcard c/test/*.c))
 C_BINS := $(patsubst c/test/%.c,$(T)/%,$(wildcard $(C_PROGRAMS:%=c/test/%.c)))
 SAN_STORE := $(STORE:%=$(T)/san/%)
+# Builds that the verifier accepts and that do not work, for the tests of updates.
+VARIANTS := $(patsubst test/%.c,$(T)/%.o,$(wildcard test/variant/*/*.bpf.c))
 FLOOR := $(patsubst test/bench/%.c,$(T)/%.o,$(wildcard test/bench/*.bpf.c))
 
 # The end-to-end tests have a target of their own.
@@ -34,7 +36,7 @@ test-scripts: ## scripts/ with stand-ins for the package managers
 test-c: $(T)/store_test ## C unit tests under ASan and UBSan
 	$(Q)$(T)/store_test
 
-test-e2e: $(BIN) $(T)/e2e $(T)/builds/next $(C_BINS) ## end-to-end tests in network namespaces (root)
+test-e2e: $(BIN) $(T)/e2e $(T)/builds/next $(C_BINS) $(VARIANTS) ## end-to-end tests in network namespaces (root)
 	$(Q)cd test/e2e && $(O)/test/e2e -test.v -test.timeout 30m
 
 test-vm: $(BIN) $(T)/e2e ## both modes on Debian's kernels from 5.10 on, in QEMU; KERNELS="5.10 newest": these alone
@@ -78,6 +80,10 @@ $(T)/demo: $(wildcard test/demo/*.go) go.mod
 	$(Q)CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -o $@ ./test/demo
 
 $(T)/%.bpf.o: test/bench/%.bpf.c $(LIBBPF_A)
+	$(call say,BPF,$@)
+	$(Q)mkdir -p $(@D) && $(CLANG) $(BPF_FLAGS) -c $< -o $@ && $(STRIP) -g $@
+
+$(T)/variant/%.bpf.o: test/variant/%.bpf.c $(LIBBPF_A)
 	$(call say,BPF,$@)
 	$(Q)mkdir -p $(@D) && $(CLANG) $(BPF_FLAGS) -c $< -o $@ && $(STRIP) -g $@
 

@@ -56,6 +56,8 @@ func TestMain(m *testing.M) {
 		err = push(os.Stdin, os.Stdout)
 	case roleWorkloadPusher:
 		err = pushWorkload(os.Stdin, os.Stdout)
+	case roleDialer:
+		err = dialWithoutPause(os.Stdin, os.Stdout)
 	case roleHold:
 		select {}
 	default:
