@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"maps"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -12,10 +13,11 @@ func TestWorkloadUpgradeAndDowngradeBringMapsOver(t *testing.T) {
 	j := newJudged(t)
 	next := j.build("next")
 	kinds := []string{"workloads", "services", "policies"}
-	_ = denied(j.stranger, at(serverIP, 7000))
+	j.wantWhole("before")
+	raise(t, filepath.Join(j.bpf, "kmesh_node/workload/map/km_wstats"), 64)
 	for i, b := range []*mesh{next, j.mesh, next, j.mesh} {
 		from := &mesh{b.other(next.node, j.node), j.net}
-		config, told, counted := from.configuration(kinds[:2]...), from.denials(t), from.counted("read_again")
+		config, told, counted := from.configuration(kinds[:2]...), from.denials(t), from.counted("reread")
 		before := j.pinIDs()
 		r := b.want(exitDone, "up")
 		after := j.pinIDs()
@@ -29,7 +31,7 @@ func TestWorkloadUpgradeAndDowngradeBringMapsOver(t *testing.T) {
 		if got := b.denials(t); !maps.Equal(got, told) {
 			t.Errorf("round %d: denials %v, were %v", i, got, told)
 		}
-		if got := b.counted("read_again"); got < counted {
+		if got := b.counted("reread"); got < counted || counted < 1000 {
 			t.Errorf("round %d: %d read again, were %d", i, got, counted)
 		}
 		now := &judged{b, j.c, j.server, j.stranger, j.config}
