@@ -34,7 +34,7 @@ type layout struct {
 }
 
 // remedyLayout is for a map that can be neither migrated nor made anew.
-const remedyLayout = "stay with the build that is up; or save its configuration with that build's get -o json, and run down, up, enroll and apply"
+const remedyLayout = "stay with the build that is up; or save what its get -o json says, and run: kmesh-node down, then this one's up, enroll and apply"
 
 // layouts are those of this build's maps that outlive a load, by name, with the
 // entries that are configured.
