@@ -49,3 +49,8 @@ dist: ## archives for amd64 and arm64 in build/dist/, with SHA256SUMS
 
 test-package: ## installation, packages and archives, the arm64 one under emulation (root)
 	$(Q)MAKE='$(MAKE)' test/package/run.sh
+
+# The proof of `make up`, for the machine that is emulated.
+$(B)/test/arm64/demo: $(wildcard test/demo/*.go) go.mod
+	$(call say,GO,$@)
+	$(Q)GOARCH=arm64 CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -o $@ ./test/demo

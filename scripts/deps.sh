@@ -40,6 +40,15 @@ test  cmd:clang-tidy-19|clang-tidy     clang-tidy-19         clang-tools-extra  
 test  asan                             libclang-rt-19-dev    compiler-rt                    clang
 test  cmd:shellcheck                   shellcheck            ShellCheck                     ShellCheck
 test  cmd:codespell                    codespell             codespell                      codespell
+test  cmd:dpkg-deb                     dpkg                  dpkg                           dpkg
+test  cmd:man                          man-db                man-db                         man
+test  cmd:mandoc                       mandoc                mandoc                         mandoc
+test  file:/usr/share/bash-completion/bash_completion bash-completion bash-completion       bash-completion
+test  cmd:zsh                          zsh                   zsh                            zsh
+test  cmd:fish                         fish                  fish                           fish
+test  cmd:aarch64-linux-gnu-gcc        gcc-aarch64-linux-gnu gcc-aarch64-linux-gnu          -
+test  file:/usr/aarch64-linux-gnu/lib/libc.a libc6-dev-arm64-cross -                        -
+test  cmd:qemu-system-aarch64          qemu-system-arm       qemu-system-aarch64-core       qemu-arm
 test  cmd:qemu-system-x86_64           qemu-system-x86       qemu-system-x86                qemu-x86
 test  cmd:busybox                      busybox-static        busybox                        busybox-static
 test  cmd:cpio                         cpio                  cpio                           cpio

@@ -16,7 +16,7 @@ mkdir "$tmp/files"
 
 # Each takes a line, and prints what is offered behind it, sorted.
 in_bash() { XDG_DATA_DIRS=$share bash --norc --noprofile "$here/complete.bash" "$1" | LC_ALL=C sort; }
-in_zsh() { SHARE=$share zsh -f "$here/complete.zsh" "$1" | LC_ALL=C sort; }
+in_zsh() { SHARE=$share zsh -f "$here/complete.zsh" "$1" | LC_ALL=C sort -u; }
 in_fish() {
 	# shellcheck disable=SC2016 # for fish
 	LINE=$1 XDG_CONFIG_HOME=$tmp/none XDG_DATA_DIRS=$share fish --no-config -c \
