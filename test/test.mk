@@ -25,7 +25,7 @@ UNIT = $$($(GO_CMD) list ./... | grep -v -e '/test/e2e$$' -e '/test/systemd$$')
 test: ## everything: lint, units, sanitizers, fuzzing, end to end (root)
 	$(Q)scripts/deps.sh test
 	$(Q)$(MAKE) all
-	$(Q)MAKE='$(MAKE)' scripts/test.sh lint test-scripts test-unit test-c fuzz test-e2e test-systemd
+	$(Q)MAKE='$(MAKE)' scripts/test.sh lint test-scripts test-unit test-c fuzz test-e2e test-systemd test-package
 
 test-unit: $(BPF) $(STORE_A) ## Go unit tests
 	$(Q)$(GO_CMD) test -v -count=1 $(UNIT)
@@ -42,7 +42,7 @@ test-e2e: $(BIN) $(T)/e2e $(T)/builds/next $(C_BINS) $(VARIANTS) ## end-to-end t
 test-vm: $(BIN) $(T)/e2e ## both modes on Debian's kernels from 5.10 on, in QEMU; KERNELS="5.10 newest": these alone
 	$(Q)test/vm/run.sh $(T)/vm
 
-test-systemd: $(BIN) $(T)/systemd ## the unit and the host scripts under a real systemd (root)
+test-systemd: $(BIN) $(T)/systemd share ## the unit and the host scripts under a real systemd (root)
 	$(Q)cd test/systemd && $(O)/test/systemd -test.v -test.timeout 20m
 
 fuzz: $(C_FUZZ) $(BPF) $(STORE_A) ## every fuzz target for FUZZTIME (30s)
