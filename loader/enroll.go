@@ -85,8 +85,12 @@ func (h *Handles) withPods(step string, do func() error) (err error) {
 	if err := errors.Join(err, unix.Close(fd)); err != nil {
 		return err
 	}
-	if ours, err := objectOf(mapDir, h.fds["km_netns"]); err != nil || ours != now {
-		return notUp(step, t)
+	ours, err := objectOf(mapDir, h.fds["km_netns"])
+	if err == nil && ours != now {
+		err = &exit.Error{Code: exit.NotUp, Step: step, Object: "km_netns", Err: errors.New("another up made it anew"), Remedy: "run it again"}
+	}
+	if err != nil {
+		return err
 	}
 	return do()
 }

@@ -205,6 +205,7 @@ func TestFlagsMayStandBehindArguments(t *testing.T) {
 func TestErrorsOfTheStoreHaveTheirCodes(t *testing.T) {
 	for err, code := range map[error]int{
 		fmt.Errorf("x: %w", store.ErrLocked):               exit.Locked,
+		fmt.Errorf("x: %w", store.ErrGaveWay):              exit.NotUp,
 		fmt.Errorf("x: %w", store.ErrNoSpace):              exit.Rejected,
 		fmt.Errorf("x: %w", store.ErrNotFound):             exit.NotUp,
 		&store.InvalidError{Message: "m"}:                  exit.Rejected,

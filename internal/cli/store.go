@@ -45,6 +45,8 @@ func storeError(step string, err error) error {
 		return &exit.Error{Code: exit.Rejected, Step: step, Object: "store", Err: err, Remedy: "what was there before stays"}
 	case errors.As(err, &invalid):
 		return &exit.Error{Code: exit.Rejected, Step: step, Object: "store", Err: err}
+	case errors.Is(err, store.ErrGaveWay):
+		return &exit.Error{Code: exit.NotUp, Step: step, Object: "store", Err: err, Remedy: "run it again"}
 	case errors.Is(err, store.ErrNotFound):
 		return &exit.Error{Code: exit.NotUp, Step: step, Object: "store", Err: err}
 	}

@@ -19,6 +19,8 @@ var (
 	ErrNoSpace = errors.New("no space")
 	// ErrLocked says that another process kept the store's lock for too long.
 	ErrLocked = errors.New("locked")
+	// ErrGaveWay says that another build took over what the maps held.
+	ErrGaveWay = errors.New("the maps gave way")
 )
 
 // InvalidError says what is wrong with a resource, or with the hand-off in the
@@ -51,6 +53,8 @@ func newError(rc int, message string) error {
 		return &callError{message, ErrNoSpace, errno}
 	case unix.ETIMEDOUT:
 		return &callError{message, ErrLocked, errno}
+	case unix.ESTALE:
+		return &callError{message, ErrGaveWay, errno}
 	case unix.ENOENT:
 		return &callError{message, ErrNotFound, errno}
 	}
