@@ -6,7 +6,9 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"runtime"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -65,6 +67,47 @@ func TestProcessIsInANamespaceOfItsOwn(t *testing.T) {
 	if err != nil || berr != nil || a == b {
 		t.Errorf("cookies %d, %d: %v, %v", a, b, err, berr)
 	}
+}
+
+// A sandbox that cannot look into the arguments of clone3 has it fail with ENOSYS.
+func TestStartWithoutClone3(t *testing.T) {
+	start(t) // or skip
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with its filter
+		done <- func() error {
+			if err := forbid(unix.SYS_CLONE3); err != nil {
+				return err
+			}
+			p, err := Start(-1, []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:7001")})
+			if err != nil {
+				return err
+			}
+			got, err := p.Round(Conn{To: netip.MustParseAddrPort("127.0.0.1:7001")})
+			if err == nil {
+				err = got[0].Err
+			}
+			return errors.Join(err, p.Close())
+		}()
+	}()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// forbid has a system call of this thread fail with ENOSYS from now on.
+func forbid(call uint32) error {
+	filter := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS}, // the call's number
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: call},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	return unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&prog)), 0, 0)
 }
 
 func TestEndedProcessIsAnError(t *testing.T) {
