@@ -4,9 +4,12 @@ package probe
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"runtime"
+	"strconv"
+	"strings"
 	"testing"
 	"unsafe"
 
@@ -70,29 +73,74 @@ func TestProcessIsInANamespaceOfItsOwn(t *testing.T) {
 }
 
 // A sandbox that cannot look into the arguments of clone3 has it fail with ENOSYS.
-func TestStartWithoutClone3(t *testing.T) {
+func TestStartInACgroupWithAndWithoutClone3(t *testing.T) {
 	start(t) // or skip
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with its filter
-		done <- func() error {
-			if err := forbid(unix.SYS_CLONE3); err != nil {
-				return err
+	for _, forbidden := range [][]uint32{nil, {unix.SYS_CLONE3}} {
+		done := make(chan error)
+		go func() {
+			runtime.LockOSThread() // never unlocked: the thread ends with its filter
+			for _, call := range forbidden {
+				if err := forbid(call); err != nil {
+					done <- err
+					return
+				}
 			}
-			p, err := Start(-1, []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:7001")})
-			if err != nil {
-				return err
-			}
-			got, err := p.Round(Conn{To: netip.MustParseAddrPort("127.0.0.1:7001")})
-			if err == nil {
-				err = got[0].Err
-			}
-			return errors.Join(err, p.Close())
+			done <- inScratchCgroup(func(cg int) error {
+				p, err := Start(cg, []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:7001")})
+				if err != nil {
+					return err
+				}
+				got, err := p.Round(Conn{To: netip.MustParseAddrPort("127.0.0.1:7001")})
+				if err == nil {
+					err = got[0].Err
+				}
+				return errors.Join(err, p.isIn(cg), p.Close())
+			})
 		}()
-	}()
-	if err := <-done; err != nil {
-		t.Error(err)
+		if err := <-done; err != nil {
+			t.Errorf("without %v: %v", forbidden, err)
+		}
 	}
+}
+
+// isIn asks for the process, and no other, to be in the cgroup.
+func (p *Probe) isIn(cg int) error {
+	fd, err := unix.Openat(cg, "cgroup.procs", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	var b [64]byte
+	n, err := unix.Read(fd, b[:])
+	if got := strings.TrimSpace(string(b[:max(n, 0)])); err == nil && got != strconv.Itoa(p.pid) {
+		err = fmt.Errorf("in the cgroup are %q, the process is %d", got, p.pid)
+	}
+	return errors.Join(err, unix.Close(fd))
+}
+
+// inScratchCgroup makes a cgroup for do, through a mount that no path leads to.
+func inScratchCgroup(do func(cg int) error) error {
+	fs, err := unix.Fsopen("cgroup2", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fs)
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return err
+	}
+	root, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(root)
+	name := "kmesh-probe-" + strconv.Itoa(os.Getpid())
+	if err := unix.Mkdirat(root, name, 0o700); err != nil {
+		return err
+	}
+	cg, err := unix.Openat(root, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		err = errors.Join(do(cg), unix.Close(cg))
+	}
+	return errors.Join(err, unix.Unlinkat(root, name, unix.AT_REMOVEDIR))
 }
 
 // forbid has a system call of this thread fail with ENOSYS from now on.
