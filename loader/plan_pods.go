@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -48,10 +49,22 @@ func (k *node) enrolments() (map[uint64]bool, error) {
 // lookEnrolled says what becomes of enrolments where no device goes with them.
 func (k *node) lookEnrolled() error {
 	l, err := k.enrolments()
-	for _, c := range sorted(l) {
-		k.addEnrolment(c, l[c], "")
+	if err != nil {
+		return err
 	}
-	return err
+	gone, err := gonePods(sorted(l))
+	if err != nil {
+		return err
+	}
+	for _, c := range sorted(l) {
+		switch {
+		case !slices.Contains(gone, c):
+			k.addEnrolment(c, l[c], "")
+		case !l[c]: // what is gone is not carried over
+			k.add(ActionDelete, "enrolment", strconv.FormatUint(c, 10), "its namespace is gone")
+		}
+	}
+	return nil
 }
 
 func (k *node) addEnrolment(cookie uint64, carried bool, why string) {
@@ -75,7 +88,7 @@ func (k *node) lookPods(program, cgroup) error {
 			return attachError("attach", nicProgram, err, "")
 		}
 	}
-	where, err := findNamespaces()
+	where, err := namespacesOf(sorted(enrolled))
 	if err != nil {
 		return attachError("find namespaces", nicProgram, err, "")
 	}

@@ -64,7 +64,7 @@ func (k *node) attachPods(r program, _ cgroup) error {
 	if len(cookies) == 0 {
 		return nil // commit drops what links there are
 	}
-	where, err := findNamespaces()
+	where, err := namespacesOf(cookies)
 	if err != nil {
 		return attachError("find namespaces", r.name, err, "")
 	}
