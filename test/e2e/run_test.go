@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -88,4 +89,88 @@ func TestRunPutsBackWhatAStrangerRemoved(t *testing.T) {
 		t.Errorf("connections while a link went and came:%v", got)
 	}
 	wantSpread(t, c, service, counts{epA1: 10})
+}
+
+func TestRunIsTheOnlyOne(t *testing.T) {
+	n := newNode(t)
+	s := n.serve(everySoon)
+	refused(t, exitLocked, n.run("run"), "run", "pid")
+	refused(t, exitLocked, n.run("down"), "pid")
+	refused(t, exitLocked, n.run("--mode", "workload", "up"), "pid")
+	detach(t, filepath.Join(n.bpf, "kmesh_node", "ads", "link", "sockconn4"))
+	s.logged("repaired: attached: sockconn4")
+	// After a repair, too.
+	refused(t, exitLocked, n.run("run"), "run", "pid")
+	before := n.pinIDs()
+	n.up()
+	if after := n.pinIDs(); !maps.Equal(before, after) {
+		t.Errorf("pins before and after an up beside run:\n%v\n%v", before, after)
+	}
+	s.stop(exitDone)
+	n.serve().stop(exitDone)
+}
+
+func TestRunForgetsANamespaceThatIsGone(t *testing.T) {
+	for _, mode := range []string{"ads", "workload"} {
+		t.Run(mode, func(t *testing.T) {
+			n := newNodeOf(t, mode)
+			s := n.serve(everySoon)
+			t.Run("pod", func(t *testing.T) {
+				n.in(t).enroll(newPod(t))
+				s.status(0, "1 namespaces enrolled")
+			}) // the pod goes with it
+			s.logged("level=warning", "repaired: ", "is gone")
+			at := s.now()
+			s.signal(unix.SIGHUP)
+			s.hear(at, "READY=1", "STATUS=mode "+mode)
+			s.status(at, "0 namespaces enrolled")
+		})
+	}
+}
+
+func TestRunReportsWhatItCannotRepairAndGoesOn(t *testing.T) {
+	n := newNode(t)
+	s := n.serve(everySoon)
+	link := filepath.Join(n.bpf, "kmesh_node", "ads", "link", "sockconn4")
+	for _, err := range []error{os.Remove(link), os.Mkdir(link, 0o700)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	at := s.now()
+	s.logged("level=error", "could not be repaired", link)
+	s.status(at, "cannot repair", link)
+	s.hear(s.now(), "WATCHDOG=1", "WATCHDOG=1")
+	if n := strings.Count(s.said(), "could not be repaired"); n != 1 {
+		t.Errorf("said %d times", n)
+	}
+	if err := os.Remove(link); err != nil {
+		t.Fatal(err)
+	}
+	s.logged("repaired: pinned again", "all is as it should be again")
+	s.stop(exitDone)
+}
+
+// A signal during the start ends it: what was there is there.
+func TestASignalDuringTheStartOfRunEndsIt(t *testing.T) {
+	n := newNode(t)
+	clean, err := snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, sig := range []unix.Signal{unix.SIGTERM, unix.SIGINT} {
+		s := n.launch()
+		s.hear(0, "STATUS=starting")
+		s.signal(sig)
+		s.ended(exitDone)
+		n.want(exitDone, "down") // it may have been over by then
+		if err := clean.unchanged(); err != nil {
+			t.Errorf("after %v:\n%v", sig, err)
+		}
+	}
+	s := n.launch()
+	s.hear(0, "STATUS=starting")
+	s.signal(unix.SIGHUP)
+	s.hear(0, "READY=1", "RELOADING=1", "READY=1")
+	s.stop(exitDone)
 }
