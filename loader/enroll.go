@@ -259,11 +259,14 @@ func findNamespaces() (map[uint64][]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := filepath.Glob("/proc/[1-9]*/ns/net")
+	// To list the directory ns of another user's process takes more than to pass it.
+	processes, err := filepath.Glob("/proc/[1-9]*")
 	if err != nil {
 		return nil, err
 	}
-	paths = append(paths, l...)
+	for _, p := range processes {
+		paths = append(paths, p+"/ns/net")
+	}
 	where := map[uint64][]string{}
 	seen := map[[2]uint64]bool{}
 	for _, p := range paths {
