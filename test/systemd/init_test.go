@@ -130,36 +130,13 @@ func makeDevices(dev string) error {
 	return nil
 }
 
-// install puts kmesh-node into root.
+// install puts kmesh-node into root, as if a package manager had.
 func install(top, root string) error {
-	files := []struct{ from, to, mode string }{
-		{"build/kmesh-node", "usr/sbin/kmesh-node", "755"},
-		{"scripts/start-pre.sh", "usr/lib/kmesh-node/start-pre", "755"},
-		{"scripts/stop-post.sh", "usr/lib/kmesh-node/stop-post", "755"},
-		{"scripts/wait-ready.sh", "usr/lib/kmesh-node/wait-ready", "755"},
-		{"scripts/enroll.sh", "usr/lib/kmesh-node/enroll", "755"},
-		{"scripts/common.sh", "usr/lib/kmesh-node/common.sh", "644"},
-		{"scripts/kmesh-node.service", "usr/lib/systemd/system/kmesh-node.service", "644"},
-		{"scripts/kmesh-node.default", "etc/default/kmesh-node", "644"},
+	out, err := exec.Command(filepath.Join(top, "scripts", "install.sh"), "--package", "--destdir", root).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("install: %w: %s", err, out)
 	}
-	for _, f := range files {
-		mode, err := strconv.ParseUint(f.mode, 8, 32)
-		if err != nil {
-			return err
-		}
-		data, err := os.ReadFile(filepath.Join(top, f.from))
-		if err != nil {
-			return err
-		}
-		to := filepath.Join(root, f.to)
-		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
-			return err
-		}
-		if err := os.WriteFile(to, data, os.FileMode(mode)); err != nil {
-			return err
-		}
-	}
-	return os.MkdirAll(filepath.Join(root, "etc/kmesh-node"), 0o755)
+	return nil
 }
 
 // writeUnits fills unitDir: the host's units that the boot needs, kmesh-node's own

@@ -97,12 +97,35 @@ func TestRunRepairsLinks(t *testing.T) {
 	}
 }
 
-// A pod that nothing but its processes keeps alive, and which have more capabilities
-// than the unit has.
-func TestRunRepairsADeviceOfAPrivilegedPod(t *testing.T) {
-	fresh(t)
-	must(t, "systemctl", "start", unit)
-	cmd := exec.Command("unshare", "--net", "sh", "-c", "ip link add eth0 type veth peer name p && ip link set eth0 up && echo up && exec sleep infinity")
+// Pods that nothing but their processes keep alive: one with more capabilities than
+// the unit has, one of another user.
+func TestRunRepairsTheDeviceOfAPodWithoutAName(t *testing.T) {
+	for who, become := range map[string]string{"privileged": "", "of another user": "setpriv --reuid=65534 --regid=65534 --clear-groups "} {
+		t.Run(who, func(t *testing.T) {
+			fresh(t)
+			must(t, "systemctl", "start", unit)
+			pid := namelessPod(t, become)
+			must(t, lib+"enroll", strconv.Itoa(pid))
+			before := links(t)
+			detach(t, "xdpauth-")
+			must(t, "systemctl", "reload", unit)
+			wait(t, func() error {
+				for name, id := range links(t) {
+					if strings.HasPrefix(name, "xdpauth-") && before[name] != id {
+						return nil
+					}
+				}
+				return fmt.Errorf("not put back: %s", property(t, "StatusText"))
+			})
+		})
+	}
+}
+
+// namelessPod returns the process that a network namespace lives by until the test ends.
+func namelessPod(t *testing.T, become string) int {
+	t.Helper()
+	cmd := exec.Command("unshare", "--net", "sh", "-c",
+		"ip link add eth0 type veth peer name p && ip link set eth0 up && exec "+become+"sh -c 'echo up; exec sleep infinity'")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -121,18 +144,7 @@ func TestRunRepairsADeviceOfAPrivilegedPod(t *testing.T) {
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
 		t.Fatalf("%q: %v", line, err)
 	}
-	must(t, lib+"enroll", strconv.Itoa(cmd.Process.Pid))
-	before := links(t)
-	detach(t, "xdpauth-")
-	must(t, "systemctl", "reload", unit)
-	wait(t, func() error {
-		for name, id := range links(t) {
-			if strings.HasPrefix(name, "xdpauth-") && before[name] != id {
-				return nil
-			}
-		}
-		return fmt.Errorf("not put back: %s", property(t, "StatusText"))
-	})
+	return cmd.Process.Pid
 }
 
 func TestConfigurationIsWatched(t *testing.T) {

@@ -6,8 +6,10 @@ import (
 	"bytes"
 	"debug/elf"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -80,13 +82,16 @@ func TestStartIsOverWhenTheDataPlaneWorks(t *testing.T) {
 	}
 }
 
+// The result of connect is learnt in one of two ways, of which one needs perf events.
 func TestStartsInAdsMode(t *testing.T) {
-	fresh(t)
-	set(t, "KMESH_NODE_MODE=ads")
-	must(t, "systemctl", "start", unit)
-	ready(t)
-	must(t, "systemctl", "restart", unit)
-	ready(t)
+	for _, way := range []string{"auto", "sys_exit_connect"} {
+		fresh(t)
+		set(t, "KMESH_NODE_MODE=ads", "KMESH_NODE_CONNECT_RET="+way)
+		must(t, "systemctl", "start", unit)
+		ready(t)
+		must(t, "systemctl", "restart", unit)
+		ready(t)
+	}
 }
 
 func TestIsNotReadyWhenTheSelfTestFails(t *testing.T) {
@@ -327,6 +332,32 @@ func TestSecondInstanceGivesWay(t *testing.T) {
 	must(t, node, "up")
 	try(t, node, "down").want(t, 15, strconv.Itoa(mainPID(t)))
 	ready(t)
+}
+
+// A run by hand that ends is no reason for the unit to stay down.
+func TestStartsWhenTheOtherOneIsGone(t *testing.T) {
+	fresh(t)
+	other := exec.Command(node, "run")
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, func() error {
+		if r := try(t, node, "down"); r.code != 15 {
+			return fmt.Errorf("no run is alive: %d %s", r.code, r.stderr)
+		}
+		return nil
+	})
+	dropIn(t, "RestartSec=2")
+	if r := try(t, "systemctl", "start", unit); r.code == 0 {
+		t.Error("the start succeeded")
+	}
+	if code := property(t, "ExecMainStatus"); code != "15" {
+		t.Errorf("exit code %s", code)
+	}
+	if err := errors.Join(other.Process.Signal(syscall.SIGTERM), other.Wait()); err != nil {
+		t.Error(err)
+	}
+	becomes(t, "ActiveState", "active")
 }
 
 func TestStartsWhereNothingIsMounted(t *testing.T) {
