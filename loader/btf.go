@@ -113,9 +113,16 @@ func btfExtra(kind uint32, vlen int) (int, error) {
 	return 0, fmt.Errorf("kind %d: %w", kind, errBadBTF)
 }
 
-// kernelHasTypedef asks the kernel's own BTF.
-func kernelHasTypedef(name string) (bool, error) {
-	f, err := os.Open(vmlinuxBTF)
+// kernelHasTypedef asks the BTF of the kernel, in that file.
+func kernelHasTypedef(path, name string) (bool, error) {
+	if path != vmlinuxBTF {
+		raw, err := readBTF(path) // perhaps out of an ELF file
+		if err != nil {
+			return false, err
+		}
+		return btfHasTypedef(bytes.NewReader(raw), name)
+	}
+	f, err := os.Open(path)
 	if err != nil {
 		return false, err
 	}

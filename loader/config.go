@@ -42,6 +42,7 @@ type Config struct {
 	BpfFsPath   string
 	Cgroup2Path string
 	RunDir      string // locks and verifier logs
+	BTF         string // a file with the kernel's BTF; empty: /sys/kernel/btf/vmlinux
 	ConnectRet  string // ads mode
 	Settings    Settings
 	Workload    WorkloadSettings

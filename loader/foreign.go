@@ -40,6 +40,9 @@ type Foreign struct {
 	Alone bool `json:"alone,omitempty"`
 }
 
+// xdpHook is Foreign.Hook of one on a device.
+const xdpHook = "xdp"
+
 // queryMost is how many programs a cgroup takes on one hook.
 const queryMost = 64
 

@@ -17,7 +17,7 @@ import (
 
 const (
 	remedyCaps = "run as root, or give the process that capability"
-	remedyBTF  = "run a kernel built with CONFIG_DEBUG_INFO_BTF=y"
+	remedyBTF  = "run a kernel built with CONFIG_DEBUG_INFO_BTF=y, or give --btf a file with the BTF of this one"
 )
 
 // initUserNs is the inode of the first user namespace (PROC_USER_INIT_INO): the
@@ -31,20 +31,28 @@ var needed = []struct {
 	name string
 	why  string
 }{
-	{unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN", "mounts, and opening maps by id"},
+	{unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN", "mounts, opening maps by id, and CAP_BPF and CAP_PERFMON, which it includes"},
 	{unix.CAP_NET_ADMIN, "CAP_NET_ADMIN", "programs on a cgroup's sockets"},
+}
+
+// helpful are capabilities that `up` can do without.
+var helpful = []struct {
+	bit    uint
+	name   string
+	why    string
+	remedy string
+}{
+	{unix.CAP_SYS_PTRACE, "CAP_SYS_PTRACE", "finding pods by processes that have more capabilities than this one",
+		"give it too, or mount the namespaces of pods under /run/netns"},
 }
 
 // hostReady is the part of `check` that `up` begins with: what is quick, and
 // without which nothing else can be told.
-func hostReady() error {
+func hostReady(cfg *Config) error {
 	if err := capable(); err != nil {
 		return err
 	}
-	if _, err := os.Stat(vmlinuxBTF); err != nil {
-		return notReady("check host", vmlinuxBTF, err, remedyBTF)
-	}
-	return nil
+	return cfg.checkBTF()
 }
 
 // capable names the first missing capability.
@@ -58,12 +66,17 @@ func capable() error {
 			return notReady("check host", c.name, fmt.Errorf("this process lacks the capability, needed for %s", c.why), remedyCaps)
 		}
 	}
-	var st unix.Stat_t
-	if err := unix.Stat("/proc/self/ns/user", &st); err == nil && st.Ino != initUserNs {
+	if inUserNamespace() {
 		return notReady("check host", "CAP_SYS_ADMIN",
 			errors.New("this process is in a user namespace, whose capabilities do not reach BPF"), "run it in the host's")
 	}
 	return nil
+}
+
+// inUserNamespace says whether this process is in one of its own.
+func inUserNamespace() bool {
+	var st unix.Stat_t
+	return unix.Stat("/proc/self/ns/user", &st) == nil && st.Ino != initUserNs
 }
 
 func effectiveCaps() (uint64, error) {

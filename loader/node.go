@@ -83,7 +83,7 @@ type stagedPin struct {
 // where they are missing, makes the pin directories and opens the record. On an
 // error everything is as it was.
 func newNode(cfg *Config) (_ *node, err error) {
-	if err := hostReady(); err != nil {
+	if err := hostReady(cfg); err != nil {
 		return nil, err
 	}
 	k := blankNode(cfg)
@@ -120,8 +120,11 @@ func blankNode(cfg *Config) *node {
 // choose decides which programs this build loads here.
 func (k *node) choose() (err error) {
 	if k.cfg.Mode == Ads {
-		if k.next.Variant, k.next.Why, err = chooseVariant(k.cfg.ConnectRet); err != nil {
+		if k.next.Variant, k.next.Why, err = chooseVariant(k.cfg.ConnectRet, k.cfg.btfPath()); err != nil {
 			return err
+		}
+		if k.next.Variant == variantOff && k.cfg.ConnectRet != ConnectRetOff && k.plan == nil {
+			k.log.Warnf("results of connects are not learnt: %s", k.next.Why)
 		}
 	} else {
 		k.next.XDPMode = k.cfg.XDPMode

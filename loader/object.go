@@ -33,7 +33,7 @@ func openObject(cfg *Config, name string, rows []program) (*object, error) {
 	if err != nil {
 		return nil, loadError("open object", file, err, "build kmesh-node again")
 	}
-	mod, err := openModule(name, data)
+	mod, err := openModule(name, data, cfg.BTF)
 	if err != nil {
 		return nil, loadError("open object", file, withWarnings(err), "build kmesh-node again")
 	}
@@ -47,8 +47,9 @@ func openObject(cfg *Config, name string, rows []program) (*object, error) {
 
 // openModule goes through a file in memory: libbpfgo's way from a buffer raises
 // RLIMIT_MEMLOCK, also where that lowers it or is not allowed. libbpf raises it
-// by itself on the kernels that need it, up to 5.10.
-func openModule(name string, data []byte) (*libbpfgo.Module, error) {
+// by itself on the kernels that need it, up to 5.10. btf, where it is given, is what the
+// object is fitted to.
+func openModule(name string, data []byte, btf string) (*libbpfgo.Module, error) {
 	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("create memfd: %w", err)
@@ -58,7 +59,7 @@ func openModule(name string, data []byte) (*libbpfgo.Module, error) {
 		return nil, errors.Join(fmt.Errorf("write memfd: %w", err), f.Close())
 	}
 	mod, err := libbpfgo.NewModuleFromFileArgs(libbpfgo.NewModuleArgs{
-		BPFObjPath: "/proc/self/fd/" + itoa(fd), SkipMemlockBump: true})
+		BPFObjPath: "/proc/self/fd/" + itoa(fd), BTFObjPath: btf, SkipMemlockBump: true})
 	captureWarnings()
 	return mod, errors.Join(err, f.Close())
 }

@@ -38,6 +38,7 @@ type Plan struct {
 	Changes []Change  `json:"changes"`
 
 	bare bool             // no bpffs is mounted yet
+	own  map[uint32]bool  // ids of kmesh-node's programs, once they were asked for
 	lost map[pinName]bool // pins that are gone while their objects are not
 }
 
@@ -74,7 +75,7 @@ func (p *Plan) Pending() []Change {
 // would fail for a reason that can be seen beforehand, it returns that error. With
 // cfg.Stay a live `run` is taken for the caller.
 func MakePlan(cfg *Config) (_ *Plan, err error) {
-	if err := hostReady(); err != nil {
+	if err := hostReady(cfg); err != nil {
 		return nil, err
 	}
 	k := blankNode(cfg)

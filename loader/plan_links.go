@@ -73,27 +73,25 @@ func (k *node) lookCgroup() (cgroup, error) {
 func (k *node) lookLink(r program, cg cgroup) error {
 	name := r.name
 	if k.plan.bare {
-		k.next.Links[name] = willBe
-		k.add(ActionCreate, "link", name, "")
-		return nil
+		return k.lookNoLink(r, cg)
 	}
 	old, info, err := k.ownLink(r)
 	if err != nil {
 		return err
 	}
 	if old < 0 {
-		return k.lookNoLink(r)
+		return k.lookNoLink(r, cg)
+	}
+	fits, why := k.fits(r, info, cg)
+	if !fits {
+		action := ActionRepair
+		if r.hook.kind == onCgroup && k.found.Cgroup != k.next.Cgroup {
+			action = ActionUpdate
+		}
+		return k.lookNewLink(r, cg, action, why)
 	}
 	k.next.Links[name] = willBe
-	fits, why := k.fits(r, info, cg)
-	switch {
-	case !fits && r.hook.kind == onCgroup && k.found.Cgroup != k.next.Cgroup:
-		k.add(ActionUpdate, "link", name, why)
-		return nil
-	case !fits:
-		k.add(ActionRepair, "link", name, why)
-		return nil
-	case !k.fresh && info.Prog == k.found.Progs[name]:
+	if !k.fresh && info.Prog == k.found.Progs[name] {
 		k.next.Links[name] = info.ID
 		if k.plan.lost[pinName{linkDir, name}] {
 			k.add(ActionRepair, "link", name, "its pin was lost")
@@ -135,9 +133,34 @@ func (k *node) fits(r program, info linkInfo, cg cgroup) (bool, string) {
 	return r.hook.matches(info, cg), "it is not on " + r.hook.String()
 }
 
+// lookNewLink is newLink without its effect.
+func (k *node) lookNewLink(r program, cg cgroup, action, why string) error {
+	if err := k.inTheWay(r, cg); err != nil {
+		return err
+	}
+	k.next.Links[r.name] = willBe
+	k.add(action, "link", r.name, why)
+	return nil
+}
+
+// inTheWay is the error of a new link on a cgroup where another's program lets nobody in.
+func (k *node) inTheWay(r program, cg cgroup) error {
+	if r.hook.kind != onCgroup || cg.fd < 0 {
+		return nil
+	}
+	_, alone, err := queryCgroup(cg.fd, r.hook.attachType, false)
+	if err == nil && alone {
+		err = unix.EPERM
+	}
+	if err != nil {
+		return attachError("attach", r.name+" at "+r.hook.String(), err, r.hook.remedy(err))
+	}
+	return nil
+}
+
 // lookNoLink is for a row that has no link: one is to be made, or its program is
 // attached without one.
-func (k *node) lookNoLink(r program) error {
+func (k *node) lookNoLink(r program, cg cgroup) error {
 	had := k.found.Links[r.name] != 0
 	if target := k.FD(r.hook.target); r.hook.kind == onSockMap && k.found.Unlinked[r.name] != 0 && target >= 0 {
 		id, err := attachedOldWay(target, r, k.found)
@@ -155,13 +178,10 @@ func (k *node) lookNoLink(r program) error {
 		}
 		return nil
 	}
-	k.next.Links[r.name] = willBe
 	if had {
-		k.add(ActionRepair, "link", r.name, "it was lost")
-		return nil
+		return k.lookNewLink(r, cg, ActionRepair, "it was lost")
 	}
-	k.add(ActionCreate, "link", r.name, "")
-	return nil
+	return k.lookNewLink(r, cg, ActionCreate, "")
 }
 
 // lookStrays is dropStrays without its effect.

@@ -167,6 +167,12 @@ func (k *node) lookPod(cookie uint64, path string, carried bool) error {
 		if err := sendsBack(p, d, k.next.XDPMode); err != nil {
 			return attachError("attach", nicProgram, err, nicRemedy(err))
 		}
+		for _, id := range d.xdp {
+			if !k.ownProgram(id) {
+				err := fmt.Errorf("device %s of %s: program %d: %w", d.name, path, id, unix.EBUSY)
+				return attachError("attach", nicProgram, err, nicRemedy(err))
+			}
+		}
 		k.nics[name] = true
 		what := "device " + d.name + " of " + path
 		switch {
@@ -183,6 +189,14 @@ func (k *node) lookPod(cookie uint64, path string, carried bool) error {
 	return k.lookAddresses(p, carried)
 }
 
+// ownProgram says whether a program is of what is loaded here, in either mode.
+func (k *node) ownProgram(id uint32) bool {
+	if k.plan.own == nil {
+		k.plan.own = ownPrograms(k.cfg)
+	}
+	return k.plan.own[id]
+}
+
 // lookAddresses is writePod without its effect.
 func (k *node) lookAddresses(p pod, carried bool) error {
 	if !carried && (k.resized["km_netns"] || k.resized["km_peer"]) {
@@ -191,12 +205,16 @@ func (k *node) lookAddresses(p pod, carried bool) error {
 	}
 	fd := k.FD("km_netns")
 	var have kmNetns
+	if !carried && k.resized["km_netns"] {
+		k.addEnrolment(p.cookie, false, p.path) // its entry is another build's: it is carried over
+		return nil
+	}
 	if carried || fd < 0 || mapLookup(fd, p.cookie, &have) != nil {
 		k.addEnrolment(p.cookie, true, p.path)
 		return nil
 	}
 	entry := have
-	if k.FD("km_peer") >= 0 {
+	if k.FD("km_peer") >= 0 && !k.resized["km_peer"] {
 		if err := k.describe(&entry, p); err != nil {
 			return attachError("read km_peer", p.path, err, "")
 		}

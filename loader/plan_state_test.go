@@ -145,7 +145,7 @@ func (h *host) files() []string {
 	var l []string
 	for _, root := range []string{"/run", filepath.Dir(h.cfg.RunDir)} {
 		must(h.t, filepath.WalkDir(root, func(path string, _ os.DirEntry, err error) error {
-			if filepath.Base(path) == "cgroup2" {
+			if strings.HasPrefix(filepath.Base(path), "cgroup") {
 				return filepath.SkipDir
 			}
 			l = append(l, path)

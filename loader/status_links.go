@@ -139,7 +139,7 @@ func (s *Status) readNICs(t tree, _ *record, _ program, prog uint32) error {
 func (s *Status) readForeign(d nic, path string) {
 	for _, id := range d.xdp {
 		if !s.own[id] {
-			s.Foreign = append(s.Foreign, Foreign{Hook: "xdp", Target: "device " + d.name + " of " + path, ID: id, Name: progName(id), Alone: true})
+			s.Foreign = append(s.Foreign, Foreign{Hook: xdpHook, Target: "device " + d.name + " of " + path, ID: id, Name: progName(id), Alone: true})
 		}
 	}
 }

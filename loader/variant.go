@@ -13,7 +13,7 @@ const connectRetTypedef = "btf_trace_connect_ret"
 
 // chooseVariant picks how the result of connect() is learnt, and says why. A
 // patched kernel is told by its BTF, never by a failing attach.
-func chooseVariant(flag string) (v variant, why string, err error) {
+func chooseVariant(flag, btf string) (v variant, why string, err error) {
 	switch flag {
 	case ConnectRetSysExit:
 		return variantSysExit, "asked for: --connect-ret " + ConnectRetSysExit, nil
@@ -24,12 +24,16 @@ func chooseVariant(flag string) (v variant, why string, err error) {
 		return "", "", &exit.Error{Code: exit.Usage, Step: "up", Object: "--connect-ret " + flag,
 			Err: fmt.Errorf("no such variant"), Remedy: "use auto, sys_exit_connect or off"}
 	}
-	patched, err := kernelHasTypedef(connectRetTypedef)
+	patched, err := kernelHasTypedef(btf, connectRetTypedef)
 	if err != nil {
-		return "", "", notReady("read BTF", vmlinuxBTF, err, remedyBTF)
+		return "", "", notReady("read BTF", btf, err, remedyBTF)
 	}
 	if patched {
 		return variantConnectRet, "the kernel has the tracepoint connect_ret: its BTF has the typedef " + connectRetTypedef, nil
+	}
+	if !hasKernelBTF() {
+		return variantOff, "to attach to inet_sock_set_state takes " + vmlinuxBTF + ", which is not in sight; " +
+			"up --connect-ret " + ConnectRetSysExit + " does without", nil
 	}
 	return variantSockState, "the kernel has no tracepoint connect_ret: its BTF lacks the typedef " + connectRetTypedef, nil
 }

@@ -14,10 +14,10 @@ import (
 )
 
 func (c *command) check() *cli.Command {
-	return &cli.Command{Name: "check", Usage: "is this host able",
-		Flags: []cli.Flag{&cli.BoolFlag{Name: "verify", Usage: "also put every program through the verifier; attaches nothing"}},
+	return &cli.Command{Name: "check", Usage: "is this host able to do what up with these flags asks of it",
+		Flags: append(upFlags(), &cli.BoolFlag{Name: "verify", Usage: "also put every program through the verifier; attaches nothing"}),
 		Action: noArgs(func(ctx *cli.Context) error {
-			cfg, err := c.config(ctx)
+			cfg, err := c.upConfig(ctx)
 			if err != nil {
 				return err
 			}
@@ -34,7 +34,7 @@ func (c *command) check() *cli.Command {
 }
 
 func printReport(w io.Writer, r *loader.Report) error {
-	t := table{head: []string{"", "WHAT", "FOUND", "REMEDY"}}
+	t := table{head: []string{"", "WHAT", "FOR", "FOUND", "REMEDY"}}
 	for _, f := range r.Findings {
 		mark := "ok"
 		switch {
@@ -43,7 +43,7 @@ func printReport(w io.Writer, r *loader.Report) error {
 		case !f.OK:
 			mark = "warning"
 		}
-		t.add(mark, f.Name, f.Detail, f.Remedy)
+		t.add(mark, f.Name, f.For, f.Detail, f.Remedy)
 	}
 	if err := t.print(w); err != nil || len(r.Programs) == 0 {
 		return err

@@ -30,6 +30,7 @@ func globalFlags(defaults bool) []cli.Flag {
 		&cli.StringFlag{Name: "mode", Value: value(string(d.Mode)), Usage: "data plane: ads or workload; but for up and run the one that is up", Hidden: !defaults},
 		&cli.StringFlag{Name: "bpf-fs-path", Value: value(d.BpfFsPath), Usage: "bpffs that the pins are in", Hidden: !defaults},
 		&cli.StringFlag{Name: "cgroup2-path", Value: value(d.Cgroup2Path), Usage: "cgroup2 directory whose processes are managed", Hidden: !defaults},
+		&cli.StringFlag{Name: "btf", Usage: "file with the BTF of this kernel (default: /sys/kernel/btf/vmlinux)", Hidden: !defaults},
 		&cli.StringFlag{Name: "log-level", Value: value("info"), Usage: "trace, debug, info, warning, error", Hidden: !defaults},
 		&cli.StringFlag{Name: "log-format", Value: value("text"), Usage: "text or json", Hidden: !defaults},
 		&cli.DurationFlag{Name: "lock-timeout", Value: d.LockTimeout, Usage: "how long to wait for another writer of the store", Hidden: !defaults},
@@ -107,6 +108,7 @@ func (c *command) config(ctx *cli.Context) (*loader.Config, error) {
 	cfg.Mode = loader.Mode(global(ctx, "mode"))
 	cfg.BpfFsPath = global(ctx, "bpf-fs-path")
 	cfg.Cgroup2Path = global(ctx, "cgroup2-path")
+	cfg.BTF = global(ctx, "btf")
 	cfg.LockTimeout = globalDuration(ctx, "lock-timeout")
 	if cfg.Mode != loader.Ads && cfg.Mode != loader.Workload {
 		return nil, usage("--mode %s: it is ads or workload", cfg.Mode)
