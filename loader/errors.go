@@ -38,6 +38,15 @@ func attachError(step, object string, err error, remedy string) error {
 	return &exit.Error{Code: exit.Attach, Step: step, Object: object, Err: err, Remedy: remedy}
 }
 
+// codedLoad is loadError for what has no exit code yet.
+func codedLoad(step, object string, err error) error {
+	var coded *exit.Error
+	if errors.As(err, &coded) {
+		return err
+	}
+	return loadError(step, object, err, "run it again")
+}
+
 func notUp(step string, t tree) error {
 	return &exit.Error{Code: exit.NotUp, Step: step, Object: t.root(), Err: ErrNotUp,
 		Remedy: "run: kmesh-node --mode " + t.mode + " up"}

@@ -42,7 +42,7 @@ func OpenPinned(cfg *Config) (*Handles, error) {
 			h.fds[m.name] = fd
 			if err := layouts.check(m, fd); err != nil {
 				h.Close()
-				return nil, err
+				return nil, codedLoad("open map", m.name, err)
 			}
 			continue
 		}
@@ -99,7 +99,7 @@ func (h *Handles) Variables(live bool) ([]Variable, error) {
 		}
 		info, err := mapInfoOf(h.fds[m.name])
 		if err != nil {
-			return nil, fmt.Errorf("ask for the id of map %s: %w", m.name, err)
+			return nil, loadError("hand-off", m.name, fmt.Errorf("ask for its id: %w", err), "run it again")
 		}
 		l = append(l, Variable{m.env, itoa(int(info.ID))})
 		if live {

@@ -108,18 +108,31 @@ func (l *BpfLoader) start(ctx context.Context, begin time.Time, k *node, steps [
 				Remedy: "everything is as it was before"}
 		}
 		if err := k.phase(p.name, p.do); err != nil {
-			return err
+			return k.coded(p.name, err)
 		}
 	}
 	committed = true
 	if !k.idle {
-		if err := errors.Join(k.dropOther(), dropStaleLocks()); err != nil {
+		if err := k.dropOther(); err != nil {
 			return err
 		}
+		dropStaleLocks(k.log)
 	}
 	k.timed(begin).Logf(k.level(), "up: %s", k.outcome())
 	l.up, l.changed = k, k.changed
 	return nil
+}
+
+// coded gives an error that has no exit code yet that of its step.
+func (k *node) coded(step string, err error) error {
+	var coded *exit.Error
+	switch {
+	case errors.As(err, &coded):
+		return err
+	case step == "Attach", step == "Commit":
+		return attachError(step, k.t.root(), err, "")
+	}
+	return loadError(step, k.t.root(), err, "")
 }
 
 // Stop closes what Start left open; the data plane stays.

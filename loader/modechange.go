@@ -122,7 +122,10 @@ func (k *node) Configure() error {
 // an `up` that was killed, the directories may be left.
 func (k *node) dropOther() error {
 	if k.other == nil {
-		return removeEmptyDirs(k.cfg.withMode(otherMode(k.cfg.Mode)).tree().directories())
+		if err := removeEmptyDirs(k.cfg.withMode(otherMode(k.cfg.Mode)).tree().directories()); err != nil {
+			k.log.Warnf("remove what mode %s left: %v", otherMode(k.cfg.Mode), err)
+		}
+		return nil
 	}
 	cfg := k.cfg.withMode(otherMode(k.cfg.Mode))
 	if err := fault("other mode"); err != nil {

@@ -20,7 +20,7 @@ import (
 func namespaceAt(step, path string) (cookie uint64, host bool, err error) {
 	var ns unix.Stat_t
 	if err := unix.Stat(path, &ns); err != nil {
-		code := exit.Unexpected
+		code := exit.NotReady
 		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
 			code = exit.NotUp
 		}
@@ -34,7 +34,7 @@ func namespaceAt(step, path string) (cookie uint64, host bool, err error) {
 	case errors.Is(err, unix.EINVAL):
 		return 0, false, &exit.Error{Code: exit.Usage, Step: step, Object: path, Err: errors.New("not a network namespace")}
 	case err != nil:
-		return 0, false, &exit.Error{Code: exit.Unexpected, Step: step, Object: path, Err: err}
+		return 0, false, notReady(step, path, err, "run it again")
 	}
 	first, err := procNet("/proc/1")
 	if err != nil {

@@ -4,23 +4,23 @@ package loader
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 
+	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 )
 
 // dropStaleLocks removes the C store's locks whose store is gone: a `down` that is
-// killed after the maps leaves one. An id is not given out twice.
-func dropStaleLocks() error {
+// killed after the maps leaves one. An id is not given out twice. What cannot be
+// removed now is so by the next up or down.
+func dropStaleLocks(log *logrus.Logger) {
 	prefix, suffix := filepath.Join(storeRunDir, "store-"), ".lock"
 	files, err := filepath.Glob(prefix + "*" + suffix)
 	if err != nil {
-		return err
+		log.Warnf("list locks of stores: %v", err)
 	}
-	var errs []error
 	for _, f := range files {
 		id, err := strconv.ParseUint(f[len(prefix):len(f)-len(suffix)], 10, 32)
 		if err != nil {
@@ -34,8 +34,7 @@ func dropStaleLocks() error {
 			err = removeFile(f)
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("remove lock %s of a store that is gone: %w", f, err))
+			log.Warnf("remove lock %s of a store that is gone: %v", f, err)
 		}
 	}
-	return errors.Join(errs...)
 }

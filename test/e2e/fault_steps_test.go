@@ -7,15 +7,16 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/kmesh-net/kmesh-node/internal/fault"
 )
 
-// faultFull asks for every occurrence of every fault: FAULT_FULL=1. Without it those of
-// one kind are tried once.
-var faultFull = os.Getenv("FAULT_FULL") != ""
+// faultRounds asks for every occurrence of every fault: FAULT_FULL=1, and for system calls
+// with so many errors in turn, up to 4. Without it those of one kind are tried once.
+var faultRounds, _ = strconv.Atoi(os.Getenv("FAULT_FULL"))
 
 // operation is a command that is hurt at each of its steps.
 type operation struct {
@@ -117,7 +118,7 @@ func (s *faultSite) hurt(what string, args ...string) result {
 // once leaves one occurrence of each step, and none where met has it already; all of
 // them where they are asked for.
 func once(l []string, met map[string]bool) []string {
-	if faultFull {
+	if faultRounds > 0 {
 		return l
 	}
 	return slices.DeleteFunc(slices.Clone(l), func(at string) bool {
