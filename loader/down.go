@@ -107,7 +107,8 @@ func (d *downer) pins() {
 	for _, dir := range []dir{linkDir, progDir, mapDir} {
 		d.empty(dir)
 	}
-	if len(d.foreign) == 0 {
+	// It is what the next `down` goes by.
+	if len(d.foreign)+len(d.errs) == 0 {
 		d.remove(d.t.meta())
 	}
 	for _, o := range waitGone(d.freed) {

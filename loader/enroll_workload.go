@@ -116,8 +116,8 @@ func (h *Handles) releaseNICs(cookie uint64) error {
 	return errors.Join(errs...)
 }
 
-// detachNIC takes a pinned link off its device at once, where the kernel would do so
-// in its own time, and unpins it.
+// detachNIC takes a pinned link off its device at once, where the kernel lets it, and
+// unpins it: the link goes with its pin in any case.
 func detachNIC(pin string) error {
 	fd, err := pinGet(pin)
 	if errors.Is(err, os.ErrNotExist) {
@@ -126,7 +126,11 @@ func detachNIC(pin string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(ignoreGone(linkDetach(fd)), unix.Close(fd), os.Remove(pin))
+	detachErr := linkDetach(fd)
+	if err := errors.Join(unix.Close(fd), os.Remove(pin)); err != nil {
+		return errors.Join(ignoreGone(detachErr), err)
+	}
+	return nil
 }
 
 // describe fills in a namespace's addresses and whether its pod is a waypoint.

@@ -126,13 +126,10 @@ func (l *BpfLoader) start(ctx context.Context, begin time.Time, k *node, steps [
 // coded gives an error that has no exit code yet that of its step.
 func (k *node) coded(step string, err error) error {
 	var coded *exit.Error
-	switch {
-	case errors.As(err, &coded):
-		return err
-	case step == "Attach", step == "Commit":
-		return attachError(step, k.t.root(), err, "")
+	if !errors.As(err, &coded) && (step == "Attach" || step == "Commit") {
+		return attachError(step, k.t.root(), err, "run it again")
 	}
-	return loadError(step, k.t.root(), err, "")
+	return codedLoad(step, k.t.root(), err)
 }
 
 // Stop closes what Start left open; the data plane stays.

@@ -18,10 +18,14 @@ func (h *Handles) OpenWorkload() (*workload.Store, error) { return h.openWorkloa
 func (h *Handles) openWorkload(lock string) (*workload.Store, error) {
 	hosts, err := HostAddresses()
 	if err != nil {
-		return nil, err
+		return nil, codedLoad("list addresses", "the node's own", err)
 	}
-	return workload.Open(h.FD, workload.Options{LockFile: lock, LockTimeout: h.cfg.LockTimeout,
+	s, err := workload.Open(h.FD, workload.Options{LockFile: lock, LockTimeout: h.cfg.LockTimeout,
 		HostAddresses: hosts, Log: h.cfg.Log})
+	if err != nil {
+		return nil, codedLoad("open maps", "configuration", err)
+	}
+	return s, nil
 }
 
 // refresh has the writer bring up to date what follows from the pods of this node.
@@ -34,7 +38,7 @@ func (h *Handles) refresh() error {
 		return fmt.Errorf("refresh: %w", err)
 	}
 	if err := errors.Join(s.Refresh(), s.Close()); err != nil {
-		return fmt.Errorf("refresh: %w", err)
+		return codedLoad("refresh", "configuration", err)
 	}
 	return nil
 }

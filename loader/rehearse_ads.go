@@ -135,7 +135,7 @@ func (s *scratch) openStore() (*store.Store, error) {
 	}
 	st, err := store.Open()
 	if err != nil {
-		return nil, loadError("self-test", s.cfg.tree().root(), err, "")
+		return nil, errors.Join(loadError("self-test", s.cfg.tree().root(), err, ""), s.removeLock())
 	}
 	return st, nil
 }
@@ -148,14 +148,18 @@ func (s *scratch) closeStore(st *store.Store) error {
 			errs = append(errs, os.Unsetenv(m.env), os.Unsetenv(m.env+"_FD"))
 		}
 	}
-	meta, err := mapInfoOf(s.fds["km_meta"])
-	if err == nil {
-		err = removeStoreLock(meta.ID)
-	}
-	if err := errors.Join(append(errs, err)...); err != nil {
+	if err := errors.Join(append(errs, s.removeLock())...); err != nil {
 		return fmt.Errorf("clean up after the self-test: %w", err)
 	}
 	return nil
+}
+
+func (s *scratch) removeLock() error {
+	meta, err := mapInfoOf(s.fds["km_meta"])
+	if err != nil {
+		return err
+	}
+	return removeStoreLock(meta.ID)
 }
 
 func (t *trial) adsConfig() []config.Op {

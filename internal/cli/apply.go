@@ -60,7 +60,7 @@ func (c *command) applyAds(ctx *cli.Context, docs []xds.Document) error {
 	return c.withStore(ctx, "apply", func(s *store.Store, _ *loader.Handles) error {
 		r, err := xds.Translate(docs, s, xds.Options{SkipInvalid: ctx.Bool("skip-invalid")})
 		if err != nil {
-			return err
+			return storeError("apply", err)
 		}
 		if err := s.Publish(r.Ops); err != nil {
 			return storeError("apply", err)

@@ -50,5 +50,5 @@ func storeError(step string, err error) error {
 	case errors.Is(err, store.ErrNotFound):
 		return &exit.Error{Code: exit.NotUp, Step: step, Object: "store", Err: err}
 	}
-	return &exit.Error{Code: exit.Unexpected, Step: step, Object: "store", Err: err}
+	return &exit.Error{Code: exit.NotReady, Step: step, Object: "store", Err: err, Remedy: "what was there before stays; try again"}
 }

@@ -26,11 +26,14 @@ var ErrHeld = errors.New("held by another kmesh-node")
 func Take(path string, wait time.Duration) (*os.File, error) {
 	until := time.Now().Add(wait)
 	for {
-		f, err := open(path)
+		f, made, err := open(path)
 		if err != nil {
 			return nil, err
 		}
 		if err := flock(f, until); err != nil {
+			if made && !errors.Is(err, ErrHeld) {
+				err = errors.Join(err, os.Remove(path))
+			}
 			return nil, errors.Join(err, f.Close())
 		}
 		if Current(f, path) {
@@ -43,15 +46,20 @@ func Take(path string, wait time.Duration) (*os.File, error) {
 	}
 }
 
-func open(path string) (*os.File, error) {
+// open says whether it made the file.
+func open(path string) (f *os.File, made bool, err error) {
+	const flags = os.O_RDWR | unix.O_NOFOLLOW | unix.O_CLOEXEC
 	for tries := 0; ; tries++ {
-		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
-		// The directory goes away when the last lock in it is removed.
+		f, err = os.OpenFile(path, flags|os.O_CREATE|os.O_EXCL, 0o600)
+		if made = err == nil; errors.Is(err, os.ErrExist) {
+			f, err = os.OpenFile(path, flags, 0)
+		}
+		// The file goes with its holder, its directory with the last one in it.
 		if !errors.Is(err, os.ErrNotExist) || tries > 10 {
-			return f, err
+			return f, made, err
 		}
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
 }

@@ -4,7 +4,6 @@ package store
 
 import (
 	"errors"
-	"fmt"
 
 	"golang.org/x/sys/unix"
 
@@ -58,5 +57,5 @@ func newError(rc int, message string) error {
 	case unix.ENOENT:
 		return &callError{message, ErrNotFound, errno}
 	}
-	return fmt.Errorf("%s: %w", message, errno)
+	return &callError{message, errno, errno}
 }

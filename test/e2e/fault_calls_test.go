@@ -103,6 +103,7 @@ var tolerated = map[string]string{
 	"mkdir":                  "it is tried again",
 	"ftruncate":              "what cannot be refreshed is left for the next writer",
 	"pwrite":                 "what cannot be refreshed is left for the next writer",
+	"setns":                  "a namespace that cannot be entered is not in sight, and told of",
 	"dup":                    "what cannot be refreshed is left for the next writer",
 }
 
@@ -135,11 +136,10 @@ func failCalls(s *faultSite, op operation, tried map[string]bool) {
 	n := 0
 	for round := range max(1, faultRounds) {
 		for i, call := range oneOfEach(callsOf(all.calls)) {
-			if key := op.name + call.kind(); faultRounds == 0 && tried[key] {
+			if faultRounds == 0 && (tried[op.name+call.kind()] || op.brief && tried[call.kind()]) {
 				continue
-			} else {
-				tried[key] = true
 			}
+			tried[op.name+call.kind()], tried[call.kind()] = true, true
 			in := injector{call: call.label, nth: call.nth, errno: faultErrnos[(i+round)%len(faultErrnos)]}
 			r := in.run(s.t, s.command(op.args(s)...))
 			if in.done {
