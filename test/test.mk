@@ -25,7 +25,7 @@ UNIT = $$($(GO_CMD) list ./... | grep -v -e '/test/e2e$$' -e '/test/systemd$$')
 test: ## everything: lint, units, sanitizers, fuzzing, end to end (root)
 	$(Q)scripts/deps.sh test
 	$(Q)$(MAKE) all
-	$(Q)MAKE='$(MAKE)' scripts/test.sh lint test-scripts test-unit test-c fuzz test-e2e test-systemd test-package
+	$(Q)MAKE='$(MAKE)' scripts/test.sh lint test-scripts test-unit test-c fuzz test-e2e test-fault test-systemd test-package
 
 test-unit: $(BPF) $(STORE_A) ## Go unit tests
 	$(Q)$(GO_CMD) test -v -count=1 $(UNIT)
@@ -36,8 +36,11 @@ test-scripts: ## scripts/ with stand-ins for the package managers
 test-c: $(T)/store_test ## C unit tests under ASan and UBSan
 	$(Q)$(T)/store_test
 
+test-fault: $(BIN) $(T)/e2e ## kills, failing system calls, damage; FAULT_FULL=1: at every place (root)
+	$(Q)cd test/e2e && KMESH_FAULT_REPORT=$(CURDIR)/docs/reliability.md $(O)/test/e2e -test.v -test.timeout 3h -test.run '^TestFault'
+
 test-e2e: $(BIN) $(T)/e2e $(T)/builds/next $(C_BINS) $(VARIANTS) ## end-to-end tests in network namespaces (root)
-	$(Q)cd test/e2e && $(O)/test/e2e -test.v -test.timeout 30m
+	$(Q)cd test/e2e && $(O)/test/e2e -test.v -test.timeout 30m -test.skip '^TestFault'
 
 test-vm: $(BIN) $(T)/e2e ## both modes on Debian's kernels from 5.10 on, in QEMU; KERNELS="5.10 newest": these alone
 	$(Q)test/vm/run.sh $(T)/vm

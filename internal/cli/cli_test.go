@@ -209,7 +209,7 @@ func TestErrorsOfTheStoreHaveTheirCodes(t *testing.T) {
 		fmt.Errorf("x: %w", store.ErrNoSpace):              exit.Rejected,
 		fmt.Errorf("x: %w", store.ErrNotFound):             exit.NotUp,
 		&store.InvalidError{Message: "m"}:                  exit.Rejected,
-		errors.New("x"):                                    exit.Unexpected,
+		errors.New("x"):                                    exit.NotReady,
 		&exit.Error{Code: exit.Load, Err: errors.New("x")}: exit.Load,
 	} {
 		if got := exit.Code(storeError("step", err)); got != code {
