@@ -32,6 +32,9 @@ func (k *node) Load() error {
 	} else if err := k.callMapsReady(); err != nil {
 		return err
 	}
+	if err := k.enrolledMeanwhile(); err != nil {
+		return loadError("repair enrolment", "km_netns", err, "")
+	}
 	if err := k.slotRepair(); err != nil {
 		return loadError("repair enrolment", "km_netns_slot", err, "")
 	}

@@ -274,6 +274,35 @@ func TestKilledUpgradeIsEndedByTheNextUp(t *testing.T) {
 	})
 }
 
+// The programs of an upgrade that was killed before it was done run all the same, on maps
+// that are not pinned in their place yet: who enrols there stays enrolled.
+func TestEnrolmentsSinceAKilledUpgradeHold(t *testing.T) {
+	n := upNode(t, "--control-address", "on")
+	next := n.build("next")
+	p := newPod(t)
+	p.serve(service, epA1)
+	n.enroll(p)
+	n.apply(cds(static("a", epA1)), lds(listener(service, toCluster("a"))))
+	here := n
+	for _, on := range []bool{false, true, true, false} {
+		there := here.other(n, next)
+		if r := runFault(t, there, "kill:follow", "--control-address", "on"); r.code == exitDone {
+			t.Fatalf("%v\nwas not killed", r)
+		}
+		guest := newPod(t)
+		guest.serve(service, epA1)
+		inside := guest.client(0)
+		wantReach(t, inside, "0.0.0.2:929", "operation not permitted")
+		wantReach(t, inside, service, epA1)
+		if on {
+			here = there
+		}
+		here.up("--control-address", "on")
+		wantReach(t, inside, service, epA1)
+		wantReach(t, p.client(0), service, epA1)
+	}
+}
+
 // killAndEnd kills upgrades between two builds at their steps, and ends them by up of the
 // one or of the other.
 func killAndEnd(t *testing.T, n, next *node, whole func(when string)) {
