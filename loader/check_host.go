@@ -67,16 +67,13 @@ func (r *Report) capabilities() {
 // lockdown says what of the kernel is shut, and what that leaves out.
 func (r *Report) lockdown(cfg *Config) {
 	f := Finding{Name: "lockdown", OK: true}
-	b, err := os.ReadFile("/sys/kernel/security/lockdown")
-	switch state := lockdownState(string(b)); {
-	case errors.Is(err, os.ErrNotExist):
-		f.Detail = "not in this kernel, or /sys/kernel/security is not mounted"
+	switch state, err := lockdown(); {
 	case err != nil:
 		f.Detail = "not told: " + err.Error()
-	case state == "confidentiality" && cfg.Mode == Ads && cfg.ConnectRet == ConnectRetSysExit:
+	case state == confidentiality && cfg.Mode == Ads && cfg.ConnectRet == ConnectRetSysExit:
 		f.OK, f.Detail = false, state+": tracefs is shut, which sys_exit_connect is found by"
 		f.Remedy = "use --connect-ret auto or off, or boot with lockdown=integrity"
-	case state == "confidentiality":
+	case state == confidentiality:
 		f.Detail = state + ": of what kmesh-node does only --connect-ret sys_exit_connect is shut"
 	default:
 		f.Detail = state

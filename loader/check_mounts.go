@@ -185,27 +185,17 @@ func (r *Report) cgroup(path string) {
 		}
 	}
 	r.add(f)
-	r.classes()
+	r.classes(path)
 }
 
-// classes finds what keeps a kernel before 5.15 from running a cgroup's programs: a socket
-// was marked by net_cls or net_prio of cgroup v1, which then share its field with cgroup2.
-func (r *Report) classes() {
-	var u unix.Utsname
-	if unix.Uname(&u) != nil || !olderThan(unix.ByteSliceToString(u.Release[:]), 5, 15) {
-		return
-	}
-	b, err := os.ReadFile("/proc/cgroups")
+// classes finds what keeps a kernel before 5.15 from running this cgroup's programs.
+func (r *Report) classes(path string) {
+	why, remedy, err := unseen(path)
 	if err != nil {
-		return // a kernel without cgroup v1
+		why, remedy = err.Error(), "mount /proc"
 	}
-	for line := range strings.Lines(string(b)) {
-		f := strings.Fields(line)
-		if len(f) < 3 || f[0] != "net_cls" && f[0] != "net_prio" || f[1] == "0" {
-			continue
-		}
-		r.add(Finding{Name: "cgroup v1 " + f[0], Detail: "mounted: once it is used, this kernel runs the programs of the root of cgroup2 alone",
-			Remedy: "unmount it, or run Linux 5.15 or newer", For: "programs on a cgroup below the root"})
+	if why != "" {
+		r.add(Finding{Name: "cgroup of a socket", Detail: why, Remedy: remedy, For: "programs on a cgroup below the root"})
 	}
 }
 

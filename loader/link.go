@@ -87,33 +87,22 @@ func attachTracepoint(prog int, h hook) (int, error) {
 	return link, err
 }
 
-// tracepointID reads the id from tracefs, through a mount that no path leads to:
-// nobody need have mounted it, and nothing of it is left.
-func tracepointID(target string) (id int, err error) {
-	const step = "open tracefs: %w"
-	fs, err := unix.Fsopen("tracefs", unix.FSOPEN_CLOEXEC)
+// tracepointID reads the id from tracefs. A kernel that is locked down for
+// confidentiality keeps tracefs empty, and a mount of it that ends may take the kernel
+// with it (seen on 6.12).
+func tracepointID(target string) (int, error) {
+	mode, err := lockdown()
 	if err != nil {
-		return 0, fmt.Errorf(step, err)
+		return 0, err
 	}
-	defer func() { err = errors.Join(err, unix.Close(fs)) }()
-	if err := unix.FsconfigCreate(fs); err != nil {
-		return 0, fmt.Errorf(step, err)
+	if mode == confidentiality {
+		return 0, fmt.Errorf("find tracepoint %s: the kernel is locked down (%s), which closes tracefs", target, mode)
 	}
-	mount, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0)
-	if err != nil {
-		return 0, fmt.Errorf(step, err)
-	}
-	defer func() { err = errors.Join(err, unix.Close(mount)) }()
-	fd, err := unix.Openat(mount, "events/"+target+"/id", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	text, err := readDetached("tracefs", "events/"+target+"/id")
 	if err != nil {
 		return 0, fmt.Errorf("find tracepoint %s: %w", target, err)
 	}
-	var b [32]byte
-	n, err := unix.Read(fd, b[:])
-	if err = errors.Join(err, unix.Close(fd)); err != nil {
-		return 0, fmt.Errorf("read id of tracepoint %s: %w", target, err)
-	}
-	return strconv.Atoi(string(bytes.TrimSpace(b[:n])))
+	return strconv.Atoi(string(bytes.TrimSpace(text)))
 }
 
 // matches says whether a link is of the row's kind and on its target.

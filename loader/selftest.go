@@ -240,7 +240,11 @@ func (t *trial) counted(progs map[string]int, driven []string, do func(bool) err
 			t.h.cfg.Log.Debugf("self-test: %s was not run; perhaps this process is not below %s", name, t.h.cfg.Cgroup2Path)
 			continue
 		}
-		return loadError("self-test", name, errors.New("connections were made, and it was not run"), "")
+		why, remedy, err := unseen(t.h.cfg.Cgroup2Path)
+		if err == nil && why != "" {
+			err = errors.New(why)
+		}
+		return loadError("self-test", name, errors.Join(errors.New("connections were made, and it was not run"), err), remedy)
 	}
 	return nil
 }

@@ -7,8 +7,12 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -54,12 +58,12 @@ func lacks(t testing.TB, why string) {
 func needsCookies(t testing.TB) {
 	t.Helper()
 	if !tellsCookies(t) {
-		lacks(t, "Linux 5.14 or later tells a namespace's cookie (SO_NETNS_COOKIE)")
+		lacks(t, "Before Linux 5.14 nobody outside of BPF learns a namespace's cookie: pods enrol by the control address, and have no xdpauth.")
 	}
 }
 
-// needsKernel skips what this version does not have.
-func needsKernel(t testing.TB, major, minor int, what string) {
+// before says whether the kernel is older than this version.
+func before(t testing.TB, major, minor int) bool {
 	t.Helper()
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
@@ -69,9 +73,7 @@ func needsKernel(t testing.TB, major, minor int, what string) {
 	if _, err := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &a, &b); err != nil {
 		t.Fatal(err)
 	}
-	if a < major || a == major && b < minor {
-		lacks(t, fmt.Sprintf("Linux %d.%d or later has %s", major, minor, what))
-	}
+	return a < major || a == major && b < minor
 }
 
 const controlled = "operation not permitted"
@@ -85,6 +87,72 @@ func (n *node) manage(p *pod) {
 		return
 	}
 	wantReach(n.t, p.client(0), "0.0.0.2:929", controlled)
+}
+
+// littleMemory runs kmesh-node where it may lock 64 KiB of memory and no more.
+func (n *node) littleMemory(args ...string) (r result) {
+	n.t.Helper()
+	cmd := n.command(args...)
+	cmd.Args = append([]string{"sh", "-c", `ulimit -l 64 && exec "$@"`, "sh"}, cmd.Args...)
+	cmd.Path = "/bin/sh"
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // never unlocked: it lacks the capability from here on
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_SYS_RESOURCE, 0, 0, 0); err != nil {
+			n.t.Errorf("drop CAP_SYS_RESOURCE: %v", err)
+			return
+		}
+		r = runCommand(n.t, cmd)
+	}()
+	<-done
+	return r
+}
+
+// heldBy says what kind of link a program is attached with.
+func (n *node) heldBy(program string) string {
+	n.t.Helper()
+	var s struct{ Links []struct{ Name, Type string } }
+	n.query(&s, "status")
+	for _, l := range s.Links {
+		if l.Name == program {
+			return l.Type
+		}
+	}
+	return "nothing"
+}
+
+// below returns a host that attaches to a cgroup below the one that this process is in,
+// and takes the process there.
+func below(t *testing.T) *node {
+	t.Helper()
+	n := newNode(t)
+	n.cg = filepath.Join(cgroupPath, "below")
+	if err := os.Mkdir(n.cg, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(moveTo(cgroupPath), os.Remove(n.cg)); err != nil {
+			t.Error(err)
+		}
+	})
+	// Cleanups run last to first: down before its cgroup goes.
+	t.Cleanup(func() { n.want(exitDone, "down") })
+	if err := moveTo(n.cg); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// marksSockets says whether cgroup v1 has been told to mark sockets, as test/vm/init.sh does
+// on hybrid machines.
+func marksSockets(t testing.TB) bool {
+	t.Helper()
+	text, err := os.ReadFile("/sys/fs/cgroup/net_cls,net_prio/some/net_cls.classid")
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(text)) == "65537"
 }
 
 // note is a line of the table that is no test.
@@ -139,17 +207,26 @@ func TestKernelAdsMode(t *testing.T) {
 		x.addresses(bad1)
 	}
 	c, oc := p.client(0), other.client(0)
-	before, err := snapshot()
+	host, err := snapshot()
 	if err != nil {
 		t.Fatal(err)
 	}
-	up := func(t *testing.T, flags ...string) {
+	flags := []string{"--control-address", "on", "--outlier-backoff", "1h", "--outlier-backoff-max", "1h"}
+	up := func(t *testing.T, more ...string) {
 		t.Helper()
-		n.in(t).up(append([]string{"--control-address", "on", "--outlier-backoff", "1h", "--outlier-backoff-max", "1h"}, flags...)...)
+		n.in(t).up(append(slices.Clone(flags), more...)...)
 	}
 	conf := []doc{cds(static("a", epA1, epA2), static("six", six1, six2)),
 		lds(listener(service, toCluster("a")), listener(service6, toCluster("six")))}
 	rows{
+		{"up where 64 KiB of memory may be locked", func(t *testing.T) {
+			r := n.in(t).littleMemory(append([]string{"up"}, flags...)...)
+			if before(t, 5, 11) {
+				refused(t, exitLoad, r, "RLIMIT_MEMLOCK")
+				lacks(t, "Before Linux 5.11 maps count as locked memory: `up` needs RLIMIT_MEMLOCK, or CAP_SYS_RESOURCE to raise it.")
+			}
+			wantExit(t, exitDone, r)
+		}},
 		{"up", func(t *testing.T) {
 			up(t)
 			n.in(t).apply(conf...)
@@ -211,8 +288,16 @@ func TestKernelAdsMode(t *testing.T) {
 			wantOnly(t, all, epA1, epA2)
 		}},
 		{"result of connect by the system call", func(t *testing.T) {
-			needsKernel(t, 5, 15, "links of tracepoints that can be pinned")
-			up(t, "--connect-ret", "sys_exit_connect")
+			variant := []string{"up", "--connect-ret", "sys_exit_connect"}
+			switch {
+			case before(t, 5, 15):
+				refused(t, exitAttach, n.in(t).run(variant...), "5.15", "--connect-ret auto")
+				lacks(t, "Before Linux 5.15 there are no links of tracepoints, so none that can be pinned: `--connect-ret auto` needs none.")
+			case lockdown() == "confidentiality":
+				refused(t, exitAttach, n.in(t).run(variant...), "locked down", "--connect-ret auto")
+				lacks(t, "A kernel that is locked down for confidentiality closes tracefs: `--connect-ret auto` needs none.")
+			}
+			up(t, variant[1:]...)
 			wantReach(t, c, service6, six1)
 		}},
 		{"change of mode and back", func(t *testing.T) {
@@ -227,14 +312,24 @@ func TestKernelAdsMode(t *testing.T) {
 		{"down leaves nothing", func(t *testing.T) {
 			n.in(t).want(exitDone, "down")
 			wantReach(t, c, service, service)
-			if err := before.unchanged(); err != nil {
+			if err := host.unchanged(); err != nil {
 				t.Error(err)
+			}
+		}},
+		{"up on a cgroup below the root", func(t *testing.T) {
+			n := below(t)
+			if r := n.run("up"); marksSockets(t) && before(t, 5, 15) {
+				refused(t, exitLoad, r, "net_cls", "root of cgroup2")
+				lacks(t, "Where net_cls or net_prio of cgroup v1 mark sockets, Linux before 5.15 runs programs on the root of cgroup2 alone: `up` on another is refused, and says so.")
+			} else {
+				wantExit(t, exitDone, r)
 			}
 		}},
 	}.run(t)
 }
 
-// during makes connections until do has returned.
+// during makes connections until do has returned. It leaves the processor to others
+// between them: there may be one only, and a slow one.
 func during(c *client, dst string, do func()) counts {
 	to := netip.MustParseAddrPort(dst)
 	done := make(chan struct{})
@@ -247,7 +342,7 @@ func during(c *client, dst string, do func()) counts {
 				select {
 				case <-done:
 					return
-				default:
+				case <-time.After(time.Millisecond):
 				}
 			}
 		})

@@ -15,7 +15,7 @@ func TestKernelWorkloadMode(t *testing.T) {
 	c, sc := pod.client(0), stranger.client(0)
 	told := m.pod().record(at(wp1, plainPort))
 	told6 := m.pod().record(at(wp1v6, plainPort))
-	before, err := snapshot()
+	host, err := snapshot()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +28,10 @@ func TestKernelWorkloadMode(t *testing.T) {
 			wpod("s1", ip1v6, serves("s", wport(80, 8080))), wpod("p", serverIP), wpod("p6", serverIP6))
 	}
 	rows{
-		{"up", func(t *testing.T) { up(t) }},
+		{"up", func(t *testing.T) {
+			up(t)
+			note(t, "sendmsg is attached by = %s", m.node.in(t).heldBy("sendmsg"))
+		}},
 		{"enrolment", func(t *testing.T) {
 			m.node.in(t).manage(pod)
 			m.node.in(t).manage(server)
@@ -99,7 +102,7 @@ func TestKernelWorkloadMode(t *testing.T) {
 			if denied(sc, at(serverIP, 7000)) {
 				t.Error("a connection was denied")
 			}
-			if err := before.unchanged(); err != nil {
+			if err := host.unchanged(); err != nil {
 				t.Error(err)
 			}
 		}},

@@ -33,7 +33,7 @@ take "$top/build/kmesh-node" repo/build/kmesh-node
 take "$top/build/test/e2e" repo/build/test/e2e
 mkdir -p "$tree/repo/test/e2e"
 cp -r "$top/example" "$tree/repo/"
-cp "$top/test/vm/init" "$tree/init"
+cp "$top/test/vm/init.sh" "$tree/init"
 chmod 755 "$tree/init"
 (cd "$tree" && find . | cpio -o -H newc --quiet) >"$out.new"
 mv "$out.new" "$out"

@@ -48,7 +48,7 @@ rc=0
 echo "$names" | tr ' ' '\n' | xargs -P 2 -n 1 "$here/boot.sh" "$cache" "$base" "$out" || rc=1
 
 for name in $names; do
-	sed -n "s|^--- \(PASS\|FAIL\|SKIP\): \(Test[A-Za-z]*\)|--- \1: $name: \2|p" "$out/$name.out"
+	tr -d "\r" <"$out/$name.out" | sed -n "s,^--- \([A-Z]*\): \(Test[A-Za-z]*\),--- \1: $name: \2,p"
 done
 [ "$rc" -eq 0 ] || exit 1
 if [ -z "${KERNELS-}" ]; then

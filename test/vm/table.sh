@@ -12,8 +12,13 @@ shift
 cat <<'END'
 # Kernels
 
-What `make test-vm` found when it ran `TestKernel…` of `test/e2e` on these kernels of
-Debian, in QEMU, with one static binary and its objects. It writes this page.
+What `make test-vm` found when it ran `TestKernel…` of `test/e2e` on kernels of Debian, in
+QEMU, with one static binary and its objects; it writes this page. Machines are listed in
+`test/vm/machines`: `hybrid` has cgroup v1 for its controllers, with sockets marked by
+net_cls, and cgroup2 beside it.
+
+A number names the reason below; the kernel itself was asked for it, and what kmesh-node
+says there is part of the test.
 
 END
 

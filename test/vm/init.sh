@@ -1,5 +1,6 @@
 #!/bin/busybox sh
 # SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=dash
 #
 # The first process of a virtual machine of `make test-vm`: makes a host of it,
 # runs the end-to-end tests that /tests names, and switches off. Results go to the
@@ -39,7 +40,7 @@ hybrid)
 	done
 	mkdir /sys/fs/cgroup/net_cls,net_prio/some
 	echo 0x10001 >/sys/fs/cgroup/net_cls,net_prio/some/net_cls.classid
-	echo $$ >/sys/fs/cgroup/net_cls,net_prio/some/cgroup.procs
+	export KMESH_E2E_ROOT_CGROUP=1
 	;;
 esac
 ip link set lo up
