@@ -55,6 +55,15 @@ func becomeInit(shared string) error {
 	return unix.Exec(systemd, []string{"systemd", "--system", "--unit=multi-user.target"}, env)
 }
 
+// tree is what the root file system is made of: the host's, or one with another
+// systemd in it, by KMESH_SYSTEMD_TREE.
+func tree() string {
+	if dir := os.Getenv("KMESH_SYSTEMD_TREE"); dir != "" {
+		return dir
+	}
+	return "/"
+}
+
 // makeRoot mounts an overlay of / with what a container's first process expects
 // to find, and nothing at /sys/fs/bpf: as on a host without bpffs.
 func makeRoot(top, shared string) (root string, err error) {
@@ -80,7 +89,7 @@ func makeRoot(top, shared string) (root string, err error) {
 		data           string
 	}
 	mounts := []m{
-		{"overlay", "", "overlay", 0, "lowerdir=/,upperdir=" + base + "/upper,workdir=" + base + "/work"},
+		{"overlay", "", "overlay", 0, "lowerdir=" + tree() + ",upperdir=" + base + "/upper,workdir=" + base + "/work"},
 		{"proc", "proc", "proc", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC, ""},
 		// The host's settings are not for systemd to change.
 		{"proc/sys", "proc/sys", "", unix.MS_BIND, ""},

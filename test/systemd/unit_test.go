@@ -3,17 +3,12 @@
 package systemd
 
 import (
-	"bytes"
-	"debug/elf"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 )
 
@@ -67,6 +62,16 @@ func sameLinks(t *testing.T, before map[string]uint32) {
 	}
 }
 
+// mounts are those that process 1 sees.
+func mounts(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile("/proc/1/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
 func TestStartIsOverWhenTheDataPlaneWorks(t *testing.T) {
 	fresh(t)
 	running(t)
@@ -111,58 +116,24 @@ func TestIsNotReadyWhenTheSelfTestFails(t *testing.T) {
 	}
 }
 
-func TestRestartAdoptsWhatIsThere(t *testing.T) {
+func TestStartsWhereNothingIsMounted(t *testing.T) {
 	fresh(t)
-	p := running(t)
-	before, pid, c := links(t), mainPID(t), p.call(t)
-	must(t, "systemctl", "restart", unit)
-	ready(t)
-	c.end(t)
-	sameLinks(t, before)
-	if mainPID(t) == pid {
-		t.Error("the same process")
+	for _, m := range []string{"/sys/fs/bpf", "/mnt/kmesh_cgroup2"} {
+		if strings.Contains(mounts(t), " "+m+" ") {
+			t.Fatalf("%s is mounted", m)
+		}
 	}
-}
-
-func TestKilledRunComesBack(t *testing.T) {
-	fresh(t)
-	p := running(t)
-	before, c := links(t), p.call(t)
-	if err := syscall.Kill(mainPID(t), syscall.SIGKILL); err != nil {
-		t.Fatal(err)
+	must(t, "systemctl", "start", unit)
+	for _, m := range []string{"/sys/fs/bpf", "/mnt/kmesh_cgroup2"} {
+		if !strings.Contains(mounts(t), " "+m+" ") {
+			t.Errorf("%s is not mounted where process 1 is", m)
+		}
 	}
-	becomes(t, "NRestarts", "1")
-	becomes(t, "ActiveState", "active")
-	c.end(t)
-	sameLinks(t, before)
-}
-
-func TestWatchdogEndsARunThatHangs(t *testing.T) {
-	fresh(t)
-	dropIn(t, "WatchdogSec=3")
-	p := running(t)
-	// It is fed while all is well.
-	fed := property(t, "WatchdogTimestampMonotonic")
-	for range 2 {
-		wait(t, func() error {
-			if now := property(t, "WatchdogTimestampMonotonic"); now == fed {
-				return fmt.Errorf("not fed since %s", fed)
-			}
-			return nil
-		})
-		fed = property(t, "WatchdogTimestampMonotonic")
+	must(t, "systemctl", "stop", unit)
+	must(t, node, "down")
+	if strings.Contains(mounts(t), " kmesh-node") {
+		t.Errorf("down left mounts:\n%s", mounts(t))
 	}
-	if n := property(t, "NRestarts"); n != "0" {
-		t.Fatalf("%s restarts", n)
-	}
-	before, c := links(t), p.call(t)
-	if err := syscall.Kill(mainPID(t), syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	becomes(t, "NRestarts", "1")
-	becomes(t, "ActiveState", "active")
-	c.end(t)
-	sameLinks(t, before)
 }
 
 func TestReloadAppliesTheConfiguration(t *testing.T) {
@@ -202,192 +173,11 @@ func TestReloadAppliesTheConfiguration(t *testing.T) {
 	}
 }
 
-func TestStopKeepsTheDataPlane(t *testing.T) {
+func TestUnitIsWellFormed(t *testing.T) {
 	fresh(t)
-	p := running(t)
-	before, c := links(t), p.call(t)
-	must(t, "systemctl", "stop", unit)
-	if s := property(t, "ActiveState"); s != "inactive" {
-		t.Errorf("the unit is %s", s)
+	if r := try(t, "systemd-analyze", "verify", "--man=no", unit); r.code != 0 || r.stderr != "" {
+		t.Errorf("exit code %d: %s %s", r.code, r.stdout, r.stderr)
 	}
-	c.some(t)
-	must(t, "systemctl", "start", unit)
-	c.end(t)
-	sameLinks(t, before)
-}
-
-func TestStopTakesTheDataPlaneDownWhereAsked(t *testing.T) {
-	fresh(t)
-	set(t, "KMESH_NODE_ON_STOP=down")
-	p := running(t)
-	// A restart and a failure are no stop.
-	before, c := links(t), p.call(t)
-	must(t, "systemctl", "restart", unit)
-	if err := syscall.Kill(mainPID(t), syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	becomes(t, "NRestarts", "1")
-	becomes(t, "ActiveState", "active")
-	c.end(t)
-	sameLinks(t, before)
-
-	must(t, "systemctl", "stop", unit)
-	try(t, node, "status").want(t, 14, "not up")
-	if p.reaches(serviceIP) == nil {
-		t.Error("connections are still redirected")
-	}
-}
-
-// otherBuild is the installed binary as another release would be: its BPF objects
-// have other bytes, in the part of an ELF header that nobody reads.
-func otherBuild(t *testing.T) []byte {
-	t.Helper()
-	b, err := os.ReadFile(node)
-	if err != nil {
-		t.Fatal(err)
-	}
-	changed := 0
-	for at := 1; ; {
-		i := bytes.Index(b[at:], []byte(elf.ELFMAG))
-		if i < 0 {
-			break
-		}
-		at += i + len(elf.ELFMAG)
-		header := b[at-len(elf.ELFMAG):]
-		if len(header) > 20 && header[18] == byte(elf.EM_BPF) && header[19] == 0 {
-			header[15] ^= 1
-			changed++
-		}
-	}
-	if changed == 0 {
-		t.Fatal("no BPF object in " + node)
-	}
-	return b
-}
-
-func TestUpgradeMissesNoConnection(t *testing.T) {
-	fresh(t)
-	p := running(t)
-	before, c := links(t), p.call(t)
-	programs := must(t, node, "status", "-o", "json")
-	replaceBinary(t, otherBuild(t))
-	must(t, "systemctl", "restart", unit)
-	ready(t)
-	if must(t, node, "status", "-o", "json") == programs {
-		t.Error("status is as before: nothing was updated")
-	}
-	c.end(t)
-	// Swapped, not made anew.
-	sameLinks(t, before)
-}
-
-func TestUpgradeThatFailsItsSelfTestIsTakenBack(t *testing.T) {
-	fresh(t)
-	p := running(t)
-	before, c := links(t), p.call(t)
-	replaceBinary(t, otherBuild(t))
-	dropIn(t, "Environment=KMESH_NODE_FAULT=selftest", "Restart=no")
-	if r := try(t, "systemctl", "restart", unit); r.code == 0 {
-		t.Error("the restart succeeded")
-	}
-	c.end(t)
-	sameLinks(t, before)
-}
-
-func TestUsageIsNotTriedAgain(t *testing.T) {
-	fresh(t)
-	set(t, "KMESH_NODE_MODE=neither")
-	if r := try(t, "systemctl", "start", unit); r.code == 0 {
-		t.Error("the start succeeded")
-	}
-	if s, n := property(t, "ActiveState"), property(t, "NRestarts"); s != "failed" || n != "0" {
-		t.Errorf("the unit is %s after %s restarts", s, n)
-	}
-}
-
-func TestCrashLoopEnds(t *testing.T) {
-	fresh(t)
-	p := running(t)
-	c := p.call(t)
-	// The first start of another build fails, again and again.
-	replaceBinary(t, otherBuild(t))
-	dropIn(t, "Environment=KMESH_NODE_FAULT=load", "RestartSec=10ms")
-	try(t, "systemctl", "restart", unit)
-	becomes(t, "ActiveState", "failed")
-	if n, code := property(t, "NRestarts"), property(t, "ExecMainStatus"); n == "0" || code != "11" {
-		t.Errorf("exit code %s after %s restarts", code, n)
-	}
-	last := property(t, "ExecMainStartTimestampMonotonic")
-	if r := try(t, "systemctl", "start", unit); r.code == 0 || property(t, "ExecMainStartTimestampMonotonic") != last {
-		t.Errorf("it is still tried: exit code %d, %s", r.code, r.stderr)
-	}
-	c.end(t)
-}
-
-func TestSecondInstanceGivesWay(t *testing.T) {
-	fresh(t)
-	running(t)
-	r := try(t, node, "run")
-	r.want(t, 15, strconv.Itoa(mainPID(t)))
-	must(t, node, "up")
-	try(t, node, "down").want(t, 15, strconv.Itoa(mainPID(t)))
-	ready(t)
-}
-
-// A run by hand that ends is no reason for the unit to stay down.
-func TestStartsWhenTheOtherOneIsGone(t *testing.T) {
-	fresh(t)
-	other := exec.Command(node, "run")
-	if err := other.Start(); err != nil {
-		t.Fatal(err)
-	}
-	wait(t, func() error {
-		if r := try(t, node, "down"); r.code != 15 {
-			return fmt.Errorf("no run is alive: %d %s", r.code, r.stderr)
-		}
-		return nil
-	})
-	dropIn(t, "RestartSec=2")
-	if r := try(t, "systemctl", "start", unit); r.code == 0 {
-		t.Error("the start succeeded")
-	}
-	if code := property(t, "ExecMainStatus"); code != "15" {
-		t.Errorf("exit code %s", code)
-	}
-	if err := errors.Join(other.Process.Signal(syscall.SIGTERM), other.Wait()); err != nil {
-		t.Error(err)
-	}
-	becomes(t, "ActiveState", "active")
-}
-
-func TestStartsWhereNothingIsMounted(t *testing.T) {
-	fresh(t)
-	for _, m := range []string{"/sys/fs/bpf", "/mnt/kmesh_cgroup2"} {
-		if strings.Contains(mounts(t), " "+m+" ") {
-			t.Fatalf("%s is mounted", m)
-		}
-	}
-	must(t, "systemctl", "start", unit)
-	for _, m := range []string{"/sys/fs/bpf", "/mnt/kmesh_cgroup2"} {
-		if !strings.Contains(mounts(t), " "+m+" ") {
-			t.Errorf("%s is not mounted where process 1 is", m)
-		}
-	}
-	must(t, "systemctl", "stop", unit)
-	must(t, node, "down")
-	if strings.Contains(mounts(t), " kmesh-node") {
-		t.Errorf("down left mounts:\n%s", mounts(t))
-	}
-}
-
-// mounts are those that process 1 sees.
-func mounts(t *testing.T) string {
-	t.Helper()
-	b, err := os.ReadFile("/proc/1/mountinfo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
 }
 
 func TestRunIsConfined(t *testing.T) {
@@ -413,12 +203,5 @@ func TestRunIsConfined(t *testing.T) {
 	}
 	if own != host {
 		t.Error("run has a mount namespace of its own")
-	}
-}
-
-func TestUnitIsWellFormed(t *testing.T) {
-	fresh(t)
-	if r := try(t, "systemd-analyze", "verify", "--man=no", unit); r.code != 0 || r.stderr != "" {
-		t.Errorf("exit code %d: %s %s", r.code, r.stdout, r.stderr)
 	}
 }

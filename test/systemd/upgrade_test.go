@@ -3,11 +3,69 @@
 package systemd
 
 import (
+	"bytes"
+	"debug/elf"
 	"os"
 	"path/filepath"
 	"runtime"
 	"testing"
 )
+
+// otherBuild is the installed binary as another release would be: its BPF objects
+// have other bytes, in the part of an ELF header that nobody reads.
+func otherBuild(t *testing.T) []byte {
+	t.Helper()
+	b, err := os.ReadFile(node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := 0
+	for at := 1; ; {
+		i := bytes.Index(b[at:], []byte(elf.ELFMAG))
+		if i < 0 {
+			break
+		}
+		at += i + len(elf.ELFMAG)
+		header := b[at-len(elf.ELFMAG):]
+		if len(header) > 20 && header[18] == byte(elf.EM_BPF) && header[19] == 0 {
+			header[15] ^= 1
+			changed++
+		}
+	}
+	if changed == 0 {
+		t.Fatal("no BPF object in " + node)
+	}
+	return b
+}
+
+func TestUpgradeMissesNoConnection(t *testing.T) {
+	fresh(t)
+	p := running(t)
+	before, c := links(t), p.call(t)
+	programs := must(t, node, "status", "-o", "json")
+	replaceBinary(t, otherBuild(t))
+	must(t, "systemctl", "restart", unit)
+	ready(t)
+	if must(t, node, "status", "-o", "json") == programs {
+		t.Error("status is as before: nothing was updated")
+	}
+	c.end(t)
+	// Swapped, not made anew.
+	sameLinks(t, before)
+}
+
+func TestUpgradeThatFailsItsSelfTestIsTakenBack(t *testing.T) {
+	fresh(t)
+	p := running(t)
+	before, c := links(t), p.call(t)
+	replaceBinary(t, otherBuild(t))
+	dropIn(t, "Environment=KMESH_NODE_FAULT=selftest", "Restart=no")
+	if r := try(t, "systemctl", "restart", unit); r.code == 0 {
+		t.Error("the restart succeeded")
+	}
+	c.end(t)
+	sameLinks(t, before)
+}
 
 // makePackage makes a Debian package around a binary.
 func makePackage(t *testing.T, top, version string, binary []byte) string {
