@@ -45,15 +45,22 @@ func (c *command) follow(ctx *cli.Context, cfg *loader.Config, h *loader.Handles
 	collectAsUsual()
 	return events.Follow(ctx.Context, events.Maps{Event: h.FD("km_event"), Reader: h.FD("km_reader"), Stats: h.FD("km_wstats")},
 		events.Handler{Event: p.event, Lost: p.lost, Tick: func() error {
-			there, err := h.Current("km_event")
-			if err == nil && !there {
-				err = &exit.Error{Code: exit.NotUp, Step: "events", Object: "map km_event", Err: errTakenDown, Remedy: "run: kmesh-node up"}
+			// Those that are read here, and by which events get their names.
+			for _, name := range []string{"km_event", "km_wstats", "km_res", "km_pstate"} {
+				there, err := h.Current(name)
+				if err == nil && !there {
+					err = &exit.Error{Code: exit.NotUp, Step: "events", Object: "map " + name, Err: errTakenDown,
+						Remedy: "run it again, after kmesh-node up where it is down"}
+				}
+				if err != nil {
+					return err
+				}
 			}
-			return err
+			return nil
 		}})
 }
 
-var errTakenDown = errors.New("workload mode was taken down")
+var errTakenDown = errors.New("workload mode was taken down, or another up made it anew")
 
 // eventNames turns the numbers in events into names, and keeps them for a second:
 // while a writer is at work each question may read all resources anew.
