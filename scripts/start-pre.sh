@@ -105,7 +105,9 @@ mount_missing cgroup2 "${KMESH_NODE_CGROUP2_PATH:-/mnt/kmesh_cgroup2}" 63677270 
 
 # veth: for the self-test, and for pods. It may be built in, or be loaded by the
 # kernel itself when it is first asked for: so it is no error where it cannot be.
-if [ ! -d /sys/module/veth ] && command -v modprobe >/dev/null && modprobe -q veth; then say "loaded module veth"; fi
+if [ ! -d /sys/module/veth ] && command -v modprobe >/dev/null && modprobe -q veth && [ -d /sys/module/veth ]; then
+	say "loaded module veth"
+fi
 
 # What is well goes without saying.
 code=0

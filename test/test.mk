@@ -45,10 +45,10 @@ test-e2e: $(BIN) $(T)/e2e $(T)/builds/next $(C_BINS) $(VARIANTS) ## end-to-end t
 test-vm: $(BIN) $(T)/e2e ## both modes on Debian's kernels from 5.10 on, in QEMU; KERNELS="5.10 newest": these alone
 	$(Q)test/vm/run.sh $(T)/vm
 
-test-systemd: $(BIN) $(T)/systemd share $(SUITE:%=$(T)/tree/%/root) ## the unit and the host scripts under a real systemd (root); SUITE=trixie: that of a Debian suite
-	$(Q)cd test/systemd && KMESH_SYSTEMD_TREE=$(SUITE:%=$(O)/test/tree/%/root) $(O)/test/systemd -test.v -test.timeout 20m
+test-systemd: $(BIN) $(T)/systemd share $(SUITE:%=$(B)/tree/%/root) ## the unit and the host scripts under a real systemd (root); SUITE=trixie: that of a Debian suite
+	$(Q)cd test/systemd && KMESH_SYSTEMD_TREE=$(SUITE:%=$(O)/tree/%/root) $(O)/test/systemd -test.v -test.timeout 20m
 
-$(T)/tree/%/root: test/systemd/tree.sh
+$(B)/tree/%/root: test/systemd/tree.sh
 	$(call say,TREE,$@)
 	$(Q)test/systemd/tree.sh $* $(@D)
 

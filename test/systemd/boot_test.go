@@ -38,6 +38,8 @@ func TestBootStartsContainersWhenKmeshNodeIsReady(t *testing.T) {
 			t.Error(err)
 		} else if !strings.HasPrefix(string(b), want) {
 			t.Errorf("%s: %q, want %q", file, b, want)
+		} else if strings.Contains(string(b), "not up") {
+			t.Errorf("%s: the data plane was not up: %q", file, b)
 		}
 	}
 }

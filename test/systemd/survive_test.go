@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os/exec"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -39,6 +40,9 @@ func TestKilledRunComesBack(t *testing.T) {
 
 func TestWatchdogEndsARunThatHangs(t *testing.T) {
 	fresh(t)
+	if w := property(t, "WatchdogUSec"); w == "0" || w == "infinity" {
+		t.Errorf("the unit has no watchdog: %s", w)
+	}
 	dropIn(t, "WatchdogSec=3")
 	p := running(t)
 	// It is fed while all is well.
@@ -74,6 +78,37 @@ func TestUsageIsNotTriedAgain(t *testing.T) {
 	if s, n := property(t, "ActiveState"), property(t, "NRestarts"); s != "failed" || n != "0" {
 		t.Errorf("the unit is %s after %s restarts", s, n)
 	}
+}
+
+// broken is configuration that is rejected.
+func broken(t *testing.T) []byte {
+	return response(t, []obj{{"name": "nobody",
+		"resource": obj{"@type": "type.googleapis.com/istio.workload.Address", "workload": obj{"name": "nobody"}}}})
+}
+
+func TestRejectedConfigurationIsNotTriedAgain(t *testing.T) {
+	fresh(t)
+	configure(t, "shop.json", broken(t))
+	if r := try(t, "systemctl", "start", unit); r.code == 0 {
+		t.Error("the start succeeded")
+	}
+	if code, n := property(t, "ExecMainStatus"), property(t, "NRestarts"); code != "13" || n != "0" {
+		t.Errorf("exit code %s after %s restarts", code, n)
+	}
+	try(t, node, "status").want(t, 14, "not up")
+}
+
+func TestRejectedConfigurationLeavesWhatWas(t *testing.T) {
+	fresh(t)
+	p := running(t)
+	c := p.call(t)
+	configure(t, "shop.json", broken(t))
+	must(t, "systemctl", "restart", unit)
+	ready(t)
+	if text := property(t, "StatusText"); !strings.Contains(text, "uid: is empty") {
+		t.Errorf("the unit's status does not speak of it: %s", text)
+	}
+	c.end(t)
 }
 
 func TestCrashLoopEnds(t *testing.T) {

@@ -62,6 +62,22 @@ func sameLinks(t *testing.T, before map[string]uint32) {
 	}
 }
 
+func TestSettingsHoldForTheScriptsToo(t *testing.T) {
+	fresh(t)
+	set(t, "KMESH_NODE_BPF_FS_PATH=/mnt/other/bpf", "KMESH_NODE_ON_STOP=down")
+	must(t, "systemctl", "start", unit)
+	if !strings.Contains(mounts(t), " /mnt/other/bpf ") || strings.Contains(mounts(t), " /sys/fs/bpf ") {
+		t.Errorf("bpffs is not at /mnt/other/bpf alone:\n%s", mounts(t))
+	}
+	must(t, "systemctl", "stop", unit)
+	if strings.Contains(mounts(t), " kmesh-node") {
+		t.Errorf("stop-post left mounts:\n%s", mounts(t))
+	}
+	if _, err := os.Stat("/mnt/other"); !os.IsNotExist(err) {
+		t.Errorf("/mnt/other is still there: %v", err)
+	}
+}
+
 // mounts are those that process 1 sees.
 func mounts(t *testing.T) string {
 	t.Helper()
@@ -145,8 +161,7 @@ func TestReloadAppliesTheConfiguration(t *testing.T) {
 	wait(t, func() error { return p.reaches(otherIP) })
 	becomes(t, "SubState", "running")
 
-	configure(t, "shop.json", response(t, []obj{{"name": "nobody",
-		"resource": obj{"@type": "type.googleapis.com/istio.workload.Address", "workload": obj{"name": "nobody"}}}}))
+	configure(t, "shop.json", broken(t))
 	try(t, "systemctl", "reload", unit) // may say that it was rejected
 	wait(t, func() error {
 		if text := property(t, "StatusText"); !strings.Contains(text, "uid: is empty") {
