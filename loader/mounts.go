@@ -52,7 +52,7 @@ func (f filesystem) check(path string) (bool, error) {
 	err := unix.Stat(path, &fi)
 	switch {
 	case errors.Is(err, unix.ENOENT):
-		return false, nil
+		return false, f.notInside(path)
 	case errors.Is(err, unix.ENOTDIR):
 		return false, notReady("mount "+f.name, path, errors.New("a part of the path is not a directory"),
 			"remove that file, or give "+f.flag+" another path")
@@ -81,6 +81,23 @@ func (f filesystem) check(path string) (bool, error) {
 			"unmount it, or give "+f.flag+" another path")
 	}
 	return false, nil
+}
+
+// notInside refuses a path in such a filesystem that is not there: what one would be
+// mounted on there is a cgroup of its own, or a directory that is not ours to make.
+func (f filesystem) notInside(path string) error {
+	var st unix.Statfs_t
+	parent := path
+	err := error(unix.ENOENT)
+	for errors.Is(err, unix.ENOENT) && parent != "/" {
+		parent = filepath.Dir(parent)
+		err = unix.Statfs(parent, &st)
+	}
+	if err == nil && st.Type == f.magic {
+		return notReady("mount "+f.name, path, fmt.Errorf("it is not there, and %s is on a %s", parent, f.name),
+			"mkdir it, or give "+f.flag+" another path")
+	}
+	return nil
 }
 
 // ensure mounts the filesystem at path where it is not there yet, making the

@@ -15,6 +15,7 @@ package store
 import "C"
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"time"
@@ -53,7 +54,11 @@ func Open() (*Store, error) {
 	if fault.Wanted() {
 		C.call_at_steps()
 	}
-	if err := call(func() C.int { return C.deserial_init() }); err != nil {
+	err := call(func() C.int { return C.deserial_init() })
+	if errors.Is(err, ErrNoSpace) { // of the disk, or for descriptors: no limit of the store's
+		err = errors.New(err.Error())
+	}
+	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	return &Store{}, nil

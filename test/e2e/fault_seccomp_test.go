@@ -24,6 +24,9 @@ type injector struct {
 	call  string
 	nth   int
 	errno unix.Errno
+	every bool // each of these calls, not the nth
+	// instead is done before the call is let be made, in place of an answer.
+	instead func() error
 
 	calls []string // the labels of all that were made
 	done  bool     // the call was answered
@@ -174,9 +177,14 @@ func (in *injector) answer(listener, wake int, own uint32) error {
 		answer := seccompAnswer{id: n.id, flags: seccompContinue}
 		if label := n.label(); n.tid != own && label != "" {
 			in.calls = append(in.calls, label)
-			if times[label]++; label == in.call && times[label] == in.nth {
+			times[label]++
+			if in.every && strings.HasPrefix(label, in.call) || label == in.call && times[label] == in.nth {
 				in.done = true
-				answer.flags, answer.error = 0, -int32(in.errno)
+				if in.instead == nil {
+					answer.flags, answer.error = 0, -int32(in.errno)
+				} else if err := in.instead(); err != nil {
+					return err
+				}
 			}
 		}
 		if err := ioctl(listener, seccompSend, unsafe.Pointer(&answer)); err != nil && !errors.Is(err, unix.ENOENT) {

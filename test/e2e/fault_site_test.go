@@ -262,7 +262,11 @@ func mapCommand(cmd uintptr, fd int, key, value []byte) error {
 	if key != nil {
 		attr.key = uint64(uintptr(unsafe.Pointer(&key[0])))
 	}
-	if _, _, errno := unix.Syscall(unix.SYS_BPF, cmd, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr)); errno != 0 {
+	return bpfCommand(cmd, &attr)
+}
+
+func bpfCommand[T any](cmd uintptr, attr *T) error {
+	if _, _, errno := unix.Syscall(unix.SYS_BPF, cmd, uintptr(unsafe.Pointer(attr)), unsafe.Sizeof(*attr)); errno != 0 {
 		return errno
 	}
 	return nil
