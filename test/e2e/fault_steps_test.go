@@ -144,6 +144,7 @@ func TestFaultKilledAtEveryStep(t *testing.T) {
 			}
 		})
 	}
+	t.Run("mounts", killWhileMounting)
 	if ran < len(faultModes)*len(operations) {
 		return // not all of them were asked for
 	}
@@ -152,6 +153,63 @@ func TestFaultKilledAtEveryStep(t *testing.T) {
 			t.Errorf("no command reaches step %q", step.Name)
 		}
 	}
+}
+
+// killWhileMounting is for a host on which neither bpffs nor cgroup2 is mounted. An empty
+// directory may be left by down: what it was made for is gone with the mount.
+func killWhileMounting(t *testing.T) {
+	n := newNodeOf(t, "workload")
+	own := &faultSite{node: elsewhere(n, filepath.Join(n.dir, "own", "bpf"), filepath.Join(n.dir, "own", "cgroup2"))}
+	before := mountNames(t)
+	up := own.traced("up")
+	mounted := mountNames(t)
+	down := own.traced("down")
+	tried := 0
+	try := func(step string, args ...string) {
+		reachedSteps[stepOf(step).Name] = true
+		if r := own.hurt("kill:"+step, args...); r.code != -1 {
+			t.Errorf("%v\nit was not killed at %s", r, step)
+		}
+		tried++
+	}
+	for _, step := range mountSteps(up) {
+		try(step, "up")
+		own.up()
+		if now := mountNames(t); now != mounted {
+			t.Errorf("up killed at %s, then up: mounts\n%s\nwithout the kill\n%s", step, now, mounted)
+		}
+		own.want(exitDone, "down")
+	}
+	for _, step := range mountSteps(down) {
+		own.up()
+		try(step, "down")
+		own.want(exitDone, "down")
+		if now := mountNames(t); now != before {
+			t.Errorf("down killed at %s, then down: mounts\n%s\nbefore up\n%s", step, now, before)
+		}
+	}
+	report("`kill -9` at every step of mounting and unmounting", tried)
+}
+
+// mountSteps are those that are about mounts.
+func mountSteps(l []string) []string {
+	return slices.DeleteFunc(l, func(step string) bool {
+		return !slices.Contains([]string{"mount", "mounted", "unmount"}, stepOf(step).Name)
+	})
+}
+
+func mountNames(t testing.TB) string {
+	t.Helper()
+	l, err := readMounts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, m := range l {
+		names = append(names, m.String())
+	}
+	slices.Sort(names)
+	return strings.Join(names, "\n")
 }
 
 func killEverywhere(s *faultSite, op operation, met map[string]bool) {

@@ -52,6 +52,9 @@ func TestMain(m *testing.M) {
 		if err = isolate(); err == nil {
 			code = m.Run()
 		}
+		if err == nil && code == 0 {
+			err = writeFaultReport()
+		}
 	case rolePusher:
 		err = push(os.Stdin, os.Stdout)
 	case roleWorkloadPusher:
