@@ -232,8 +232,9 @@ out:
 static int check_meta(const struct km_meta *meta)
 {
 	if (meta->abi == KM_ABI_GONE)
-		return error_set(-ESTALE,
-				 "the maps gave way to others: start again under \"kmesh-node exec\"");
+		return error_set(
+			-ESTALE,
+			"the maps gave way to others: start again under \"kmesh-node exec\"");
 	if (meta->abi && meta->abi != KM_ABI_VERSION)
 		return error_set(
 			-EPROTO,
