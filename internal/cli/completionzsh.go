@@ -11,7 +11,10 @@ import (
 
 func zshCompletion(app *cli.App) string {
 	var b strings.Builder
-	b.WriteString("#compdef kmesh-node\n\n_kmesh_node() {\n\tlocal context state state_descr line\n\tlocal -a commands\n\ttypeset -A opt_args\n\tcommands=(\n")
+	b.WriteString("#compdef kmesh-node\n\n")
+	// zsh's own _pids knows those of one's terminal, not a pod's.
+	b.WriteString("_kmesh_node_pids() { compadd \"$@\" -- /proc/<->(N:t) }\n\n")
+	b.WriteString("_kmesh_node() {\n\tlocal context state state_descr line\n\tlocal -a commands\n\ttypeset -A opt_args\n\tcommands=(\n")
 	for _, c := range shown(app) {
 		fmt.Fprintf(&b, "\t\t%s\n", quote(c.Name+":"+zshText(c.Usage)))
 	}
@@ -73,7 +76,7 @@ func zshPath(path string) string {
 	case pathNetns:
 		return "_files -W /run/netns"
 	case pathPid:
-		return "_pids"
+		return "_kmesh_node_pids"
 	default:
 		return "_command_names -e"
 	}
