@@ -39,9 +39,10 @@ func (k *node) lockWriters(old map[string]int) (err error) {
 	}
 	path := k.cfg.StoreLock()
 	if k.cfg.Mode == Ads {
-		fd := k.FD("km_meta")
-		if meta, gone := old["km_meta"]; gone {
-			fd = meta
+		// It goes with every map of the store. Else the store of this `up` takes its lock.
+		fd, gives := old["km_meta"]
+		if !gives {
+			return nil
 		}
 		meta, err := mapInfoOf(fd)
 		if err != nil {
@@ -155,10 +156,10 @@ func (k *node) enrolledBack(t *transfer) error {
 		return err
 	}
 	slots, ok := k.old["km_netns_slot"]
-	if !ok {
+	if !ok || back.changed == 0 {
 		return nil
 	}
-	// Where its slots are others than this build knows, each is made to ask km_netns.
+	// Its slots may be others than this build knows: each is made to ask km_netns.
 	info, err := mapInfoOf(slots)
 	for i := uint32(0); err == nil && i < info.MaxEntries; i++ {
 		err = mapUpdate(slots, i, askNetns)

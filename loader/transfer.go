@@ -24,6 +24,7 @@ type transfer struct {
 	// then are the old map's values, by key, when they were copied.
 	then    map[string][]byte
 	dropped map[string]int // entries, by field that has no place any more
+	changed int            // entries that follow found to be others
 }
 
 // transfer prepares to bring the content of a map that is there over to this build's
@@ -203,6 +204,7 @@ func (t *transfer) follow() error {
 		if was && bytes.Equal(then, value) {
 			continue
 		}
+		t.changed++
 		if t.adds {
 			err = t.add(key, then, value)
 		} else {
@@ -219,6 +221,7 @@ func (t *transfer) follow() error {
 		if _, is := now[key]; is {
 			continue
 		}
+		t.changed++
 		if err := t.unset(key, then); err != nil {
 			return err
 		}

@@ -183,3 +183,38 @@ func TestTheKernelTellsTheLayoutOfEveryMap(t *testing.T) {
 		}))
 	})
 }
+
+// One map that differs is brought over by itself; nothing else waits for it.
+func TestAMapThatDiffersAloneIsBroughtOver(t *testing.T) {
+	eachMode(t, func(t *testing.T, h *host) {
+		must(t, h.up())
+		cookie := h.enroll(newPod(t, "10.1.2.3/24"))
+		name := map[Mode]string{Ads: "km_stats", Workload: "km_wstats"}[h.cfg.Mode]
+		path, before := h.t_.pin(mapDir, name), h.record()
+		fd := must1(pinGet(path))(t)
+		info := must1(mapInfoOf(fd))(t)
+		must(t, unix.Close(fd))
+		fd = must1(mapCreate(name, info.Type, info.KeySize, info.ValueSize, 2*info.MaxEntries, info.Flags))(t)
+		value := make([]byte, int(info.ValueSize)*must1(possibleCPUs())(t))
+		value[0] = 42
+		must(t, mapUpdateBytes(fd, uint32(0), value))
+		must(t, os.Remove(path))
+		must(t, pinPut(fd, path))
+		must(t, unix.Close(fd))
+		must(t, h.up())
+		for _, m := range mapsOf(h.cfg.Mode) {
+			if other := h.record().Maps[m.name] != before.Maps[m.name]; other != (m.name == name || m.perLoad) {
+				t.Errorf("map %s is another one: %v", m.name, other)
+			}
+		}
+		s := h.status()
+		if h.cfg.Mode == Ads && s.Rare.Restarts != 42 || h.cfg.Mode == Workload && s.Workload.Rare.Reread != 42 {
+			t.Errorf("%+v %+v", s.Rare, s.Workload)
+		}
+		if l := h.enrolled(); len(l) != 1 || l[0] != cookie {
+			t.Errorf("enrolled: %v", l)
+		}
+		h.noProblem()
+		h.upAgainChangesNothing()
+	})
+}
