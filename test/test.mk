@@ -22,10 +22,11 @@ FLOOR := $(patsubst test/bench/%.c,$(T)/%.o,$(wildcard test/bench/*.bpf.c))
 UNIT = $$($(GO_CMD) list ./... | grep -v -e '/test/e2e$$' -e '/test/systemd$$')
 
 # Made anew after deps.sh, whose tools are looked for when make starts.
-test: ## everything: lint, units, sanitizers, fuzzing, end to end (root)
+test: ## everything: lint, units, sanitizers, fuzzing, end to end, the oldest and newest kernel (root)
 	$(Q)scripts/deps.sh test
 	$(Q)$(MAKE) all
-	$(Q)MAKE='$(MAKE)' scripts/test.sh lint test-scripts test-unit test-c fuzz test-e2e test-fault test-systemd test-package
+	$(Q)MAKE='$(MAKE)' KERNELS='$(or $(KERNELS),5.10 newest)' scripts/test.sh lint test-scripts test-unit test-c fuzz \
+		test-e2e test-fault test-systemd test-package test-vm
 
 test-unit: $(BPF) $(STORE_A) ## Go unit tests
 	$(Q)$(GO_CMD) test -v -count=1 $(UNIT)

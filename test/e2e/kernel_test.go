@@ -109,17 +109,17 @@ func (n *node) littleMemory(args ...string) (r result) {
 	return r
 }
 
-// heldBy says what kind of link a program is attached with.
+// heldBy says what keeps a program attached.
 func (n *node) heldBy(program string) string {
 	n.t.Helper()
 	var s struct{ Links []struct{ Name, Type string } }
 	n.query(&s, "status")
 	for _, l := range s.Links {
-		if l.Name == program {
-			return l.Type
+		if l.Name == program && l.Type != "no link" {
+			return "a link"
 		}
 	}
-	return "nothing"
+	return "its map"
 }
 
 // below returns a host that attaches to a cgroup below the one that this process is in,

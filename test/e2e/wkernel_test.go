@@ -30,7 +30,7 @@ func TestKernelWorkloadMode(t *testing.T) {
 	rows{
 		{"up", func(t *testing.T) {
 			up(t)
-			note(t, "sendmsg is attached by = %s", m.node.in(t).heldBy("sendmsg"))
+			note(t, "sendmsg is held by = %s", m.node.in(t).heldBy("sendmsg"))
 		}},
 		{"enrolment", func(t *testing.T) {
 			m.node.in(t).manage(pod)

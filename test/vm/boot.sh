@@ -29,7 +29,7 @@ echo "${TESTS:-^TestKernel}" >"$tree/own/tests"
 # The time that a machine may take allows for a host that is busy with others.
 # panic=-1 with -no-reboot ends QEMU where a kernel panics.
 : >"$results"
-timeout 300 qemu-system-x86_64 -accel tcg -cpu "$processor" -smp "$cpus" -m 1024 \
+timeout 600 qemu-system-x86_64 -accel tcg -cpu "$processor" -smp "$cpus" -m 1024 \
 	-nodefaults -no-user-config -display none -monitor none -no-reboot \
 	-kernel "$kernel/vmlinuz" -initrd "$tree/initrd" -append "console=ttyS0 panic=-1 $*" \
 	-serial "file:$console" -serial "file:$results" 2>"$tree/errors" &
