@@ -21,29 +21,39 @@ func namespacesOf(enrolled []uint64) (map[uint64][]string, error) {
 	if !slices.ContainsFunc(enrolled, out) {
 		return where, nil
 	}
-	threads, err := filepath.Glob("/proc/[1-9]*/task/[1-9]*/ns/net")
+	threads, err := filepath.Glob("/proc/[1-9]*/task/[1-9]*")
 	if err != nil {
 		return nil, err
 	}
 	seen := map[uint64]bool{}
-	for _, p := range threads {
+	for _, t := range threads {
+		path := t + "/ns/net"
 		var st unix.Stat_t
-		if unix.Stat(p, &st) != nil || seen[st.Ino] {
-			continue // the thread has ended
+		if unix.Stat(path, &st) != nil || seen[st.Ino] {
+			continue // the thread has ended, perhaps
 		}
 		seen[st.Ino] = true
-		if c, err := cookieAt(p); err == nil && out(c) {
-			where[c] = append(where[c], p)
+		if c, err := cookieAt(path); err == nil && out(c) {
+			where[c] = append(where[c], path)
 		}
 	}
 	return where, nil
 }
 
+// seesAll says whether a namespace that is not in sight is gone. Before Linux 5.14 none
+// is found by its cookie, and without CAP_SYS_PTRACE not by a process that has more
+// capabilities than this one.
+func seesAll() bool {
+	_, unknown := ownCookie()
+	have, err := effectiveCaps()
+	return unknown == nil && err == nil && have&(1<<unix.CAP_SYS_PTRACE) != 0
+}
+
 // gonePods lists the enrolled namespaces of which nothing is left, in ads mode: there
 // no device tells that one is alive.
 func gonePods(enrolled []uint64) ([]uint64, error) {
-	if _, unknown := ownCookie(); unknown != nil || len(enrolled) == 0 {
-		return nil, nil // before Linux 5.14 no namespace is found by its cookie
+	if len(enrolled) == 0 || !seesAll() {
+		return nil, nil
 	}
 	where, err := namespacesOf(enrolled)
 	if err != nil {

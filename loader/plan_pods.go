@@ -92,7 +92,7 @@ func (k *node) lookPods(program, cgroup) error {
 	if err != nil {
 		return attachError("find namespaces", nicProgram, err, "")
 	}
-	_, unknown := ownCookie()
+	all := seesAll()
 	for _, c := range sorted(enrolled) {
 		alive, err := k.lookNICs(links[c])
 		if err != nil {
@@ -101,7 +101,7 @@ func (k *node) lookPods(program, cgroup) error {
 		switch paths := where[c]; {
 		case len(paths) > 0:
 			err = k.lookPod(c, paths[0], enrolled[c])
-		case !alive && unknown == nil:
+		case !alive && all:
 			if !enrolled[c] {
 				k.add(ActionDelete, "enrolment", strconv.FormatUint(c, 10), "its namespace is gone")
 			}

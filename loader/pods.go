@@ -68,7 +68,7 @@ func (k *node) attachPods(r program, _ cgroup) error {
 	if err != nil {
 		return attachError("find namespaces", r.name, err, "")
 	}
-	_, unknown := ownCookie() // before Linux 5.14 no namespace is found by its cookie
+	all := seesAll()
 	slices.Sort(cookies)
 	for _, c := range cookies {
 		alive, err := k.adoptNICs(links[c])
@@ -78,7 +78,7 @@ func (k *node) attachPods(r program, _ cgroup) error {
 		switch paths := where[c]; {
 		case len(paths) > 0:
 			err = k.attachPod(c, paths[0])
-		case !alive && unknown == nil:
+		case !alive && all:
 			err = k.forgetPod(c)
 		default:
 			k.log.Warnf("namespace %d is enrolled and not in sight from here: new devices of it are not judged", c)

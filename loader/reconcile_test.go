@@ -5,6 +5,7 @@ package loader
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -200,4 +201,12 @@ func TestARunHoldsNoMoreThanOneOfEach(t *testing.T) {
 func openFiles(t *testing.T) int {
 	t.Helper()
 	return len(must1(os.ReadDir("/proc/self/fd"))(t))
+}
+
+func TestReconcileFollowsTheNodesOwnAddresses(t *testing.T) {
+	h := newWorkloadHost(t)
+	l := h.stay()
+	h.healed(l)
+	l.hosts = []netip.Addr{netip.MustParseAddr("192.0.2.1")} // as if it had been so
+	h.healed(l, "addresses of the node")
 }
