@@ -157,20 +157,28 @@ func metadataOf(to netip.AddrPort) string {
 
 // judge has the program judge a connection that no policy denies, and one that is denied.
 func (t *trial) judge(prog int) error {
-	for port, want := range map[uint16]uint32{t.ports.endpoint: xdpPass, t.ports.other: xdpTx} {
-		verdict, err := runOnPacket(prog, firstPacket(netip.AddrPortFrom(testDetour[0], 40000), netip.AddrPortFrom(loopbacks[0], port)))
-		if err != nil {
-			return loadError("self-test", nicProgram, fmt.Errorf("run it on a packet: %w", err), "")
-		}
-		if verdict != want {
-			return loadError("self-test", nicProgram, fmt.Errorf("its verdict on a first packet is %d, not %d", verdict, want), "")
-		}
+	return errors.Join(onPacket(prog, tcpSyn, t.ports.endpoint, xdpPass), onPacket(prog, tcpSyn, t.ports.other, xdpTx))
+}
+
+// Flags of TCP.
+const tcpSyn, tcpAck = 1 << 1, 1 << 4
+
+// onPacket runs xdpauth on a packet to that port of a loopback address, and asks for the
+// verdict.
+func onPacket(prog int, flags byte, port uint16, want uint32) error {
+	from, to := netip.AddrPortFrom(testDetour[0], 40000), netip.AddrPortFrom(loopbacks[0], port)
+	verdict, err := runOnPacket(prog, tcpPacket(flags, from, to))
+	if err != nil {
+		return loadError("self-test", nicProgram, fmt.Errorf("run it on a packet: %w", err), "")
+	}
+	if verdict != want {
+		return loadError("self-test", nicProgram, fmt.Errorf("its verdict on a packet is %d, not %d", verdict, want), "")
 	}
 	return nil
 }
 
-// firstPacket is a SYN over IPv4, with the headers of Ethernet in front.
-func firstPacket(from, to netip.AddrPort) []byte {
+// tcpPacket is one without data over IPv4, with the headers of Ethernet in front.
+func tcpPacket(flags byte, from, to netip.AddrPort) []byte {
 	b := make([]byte, 14+20+20)
 	binary.BigEndian.PutUint16(b[12:], unix.ETH_P_IP)
 	ip, tcp := b[14:34], b[34:]
@@ -181,6 +189,6 @@ func firstPacket(from, to netip.AddrPort) []byte {
 	copy(ip[16:], dst[:])
 	binary.BigEndian.PutUint16(tcp, from.Port())
 	binary.BigEndian.PutUint16(tcp[2:], to.Port())
-	tcp[12], tcp[13] = 5<<4, 2 // no options; SYN
+	tcp[12], tcp[13] = 5<<4, flags // no options
 	return b
 }

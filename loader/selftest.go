@@ -147,7 +147,8 @@ func (t *trial) end() error {
 }
 
 // attached tests programs that are attached where they belong, with connections that go
-// where they were asked to.
+// where they were asked to. Packets are judged by the policies that are in force: xdpauth
+// gets one that none is about.
 func (t *trial) attached(progs map[string]int) error {
 	if err := t.inEffect(progs); err != nil {
 		return err
@@ -156,7 +157,15 @@ func (t *trial) attached(progs map[string]int) error {
 	for _, a := range t.plain {
 		l = append(l, attempt{conn: probe.Conn{To: a}, at: a, by: connectRow(a.Addr())})
 	}
-	return t.counted(progs, t.driven(progs), func(bool) error { return t.round(l) })
+	return t.counted(progs, t.driven(progs), func(bool) error {
+		if err := t.round(l); err != nil {
+			return err
+		}
+		if prog, ok := progs[nicProgram]; ok {
+			return onPacket(prog, tcpSyn|tcpAck, t.ports.plain, xdpPass)
+		}
+		return nil
+	})
 }
 
 // inEffect asks the kernel whether connections from below the cgroup meet the programs.
