@@ -188,6 +188,26 @@ func TestReloadAppliesTheConfiguration(t *testing.T) {
 	}
 }
 
+func TestCheckFindsABpffsThatWouldGoWithItsUnit(t *testing.T) {
+	fresh(t)
+	const private, said = "private.service", "/run/private"
+	write(t, unitDir+"/"+private, []byte("[Service]\nType=oneshot\nPrivateMounts=yes\nStandardOutput=file:"+said+"\nExecStart="+node+" check -o json\n"))
+	t.Cleanup(func() { must(t, "rm", unitDir+"/"+private, said) })
+	check := func() string {
+		must(t, "rm", "-f", said)
+		must(t, "systemctl", "daemon-reload")
+		must(t, "systemctl", "start", private)
+		return must(t, "cat", said)
+	}
+	if out := check(); !strings.Contains(out, "own mount namespace") {
+		t.Errorf("check does not see that its bpffs would go with the unit: %s", out)
+	}
+	must(t, lib+"start-pre")
+	if out := check(); strings.Contains(out, "own mount namespace") {
+		t.Errorf("check does not see the host's bpffs: %s", out)
+	}
+}
+
 func TestUnitIsWellFormed(t *testing.T) {
 	fresh(t)
 	if r := try(t, "systemd-analyze", "verify", "--man=no", unit); r.code != 0 || r.stderr != "" {
