@@ -29,7 +29,7 @@ make_deb() {
 changes() { tree "$UPPER" | not_of_host | grep -v -E ' \./(var/(lib/dpkg|log|cache)/|usr/share/info/dir)' || :; }
 
 # The links that are attached, by id: the same ids are the same attachments.
-links() { kmesh-node status -o json | grep -A 3 '"links"' -m 1; kmesh-node status | awk '$1 == "LINK" { on = 1 } on && !NF { exit } on { print $1, $2 }'; }
+links() { kmesh-node status | awk '$1 == "LINK" { on = 1 } on && !NF { exit } on { print $1, $2 }'; }
 
 follows() { KMESH_NODE=/usr/sbin/kmesh-node "$top/scripts/demo.sh" workload; }
 
