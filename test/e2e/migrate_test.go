@@ -219,7 +219,7 @@ func TestWriterOfMapsThatGaveWayIsTold(t *testing.T) {
 	wantReach(t, c, service, epA1)
 	w.say("publish", n.batch(ownCluster("a", epB1)))
 	if line, err := w.out.ReadString('\n'); err == nil {
-		t.Errorf("what it published went nowhere, and it was told %q", line)
+		t.Fatalf("what it published went nowhere, and it was told %q", line)
 	}
 	if err := w.cmd.Wait(); err == nil {
 		t.Error("the writer ended well")
