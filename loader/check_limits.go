@@ -208,11 +208,11 @@ func (r *Report) descriptors(cfg *Config) {
 }
 
 // descriptorsFor is about how many descriptors `up` has open at the most: maps and
-// programs of the build that goes and of the one that comes, by libbpf and by kmesh-node,
-// and two for each device of a pod.
+// programs of the build that goes and of the one that comes, by libbpf, by kmesh-node, by
+// the store and by the self-test, and two for each device of a pod.
 func descriptorsFor(cfg *Config) uint64 {
 	const own = 64 // the standard ones, locks, the runtime's, what is open for a moment
-	n := own + 4*len(mapsOf(cfg.Mode)) + 4*len(programsOf(cfg.Mode))
+	n := own + 8*len(mapsOf(cfg.Mode)) + 4*len(programsOf(cfg.Mode))
 	if links, err := cfg.tree().nicLinks(); err == nil {
 		for _, l := range links {
 			n += 2 * len(l)

@@ -35,7 +35,7 @@ func openObject(cfg *Config, name string, rows []program) (*object, error) {
 	}
 	mod, err := openModule(name, data, cfg.BTF)
 	if err != nil {
-		return nil, loadError("open object", file, withWarnings(err), "build kmesh-node again")
+		return nil, loadError("open object", file, withWarnings(err), openRemedy(err))
 	}
 	o := &object{name: name, mod: mod, progs: map[string]*libbpfgo.BPFProg{}, maps: map[string]*libbpfgo.BPFMap{}}
 	if err := o.index(cfg, rows); err != nil {
@@ -156,6 +156,14 @@ func (o *object) load(run string) error {
 		return loadError("load object", o.name, rejected(run, o.name, err, takeWarnings()), loadRemedy(err))
 	}
 	return nil
+}
+
+// openRemedy says what to do about an object that was not opened with err.
+func openRemedy(err error) string {
+	if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM) {
+		return loadRemedy(err)
+	}
+	return "build kmesh-node again"
 }
 
 // loadRemedy says what to do about a load that failed with err.

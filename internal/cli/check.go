@@ -15,6 +15,9 @@ import (
 
 func (c *command) check() *cli.Command {
 	return &cli.Command{Name: "check", Usage: "is this host able to do what up with these flags asks of it",
+		Description: "Takes the flags of up, for what they ask of the host. Each of findings has name, ok, detail, required (without\n" +
+			"it up fails), for (what rests on it; absent: all) and, where it is not ok, remedy. With --verify, programs lists\n" +
+			"each program of both modes. Exits 10 where something required is missing, 11 where the verifier rejects.",
 		Flags: append(upFlags(), &cli.BoolFlag{Name: "verify", Usage: "also put every program through the verifier; attaches nothing"}),
 		Action: noArgs(func(ctx *cli.Context) error {
 			cfg, err := c.upConfig(ctx)

@@ -34,6 +34,10 @@ type note struct {
 
 func (c *command) status() *cli.Command {
 	return &cli.Command{Name: "status", Usage: "what is loaded and attached, and how full the store is",
+		Description: "Beside what is loaded: problems is what remedy repairs, run the process id of a live run, foreign lists others'\n" +
+			"programs on the same hooks (hook, target, id, name; alone: it lets nobody else in), outside the processes whose\n" +
+			"connections are not managed though they should be (count, examples), unowned the paths in kmesh-node's tree that\n" +
+			"are not its own, unpinned what runs and no pin holds (kind, id, name).",
 		Action: noArgs(func(ctx *cli.Context) error {
 			cfg, err := c.config(ctx)
 			if err != nil {
