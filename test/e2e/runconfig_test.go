@@ -118,7 +118,6 @@ func TestRunFollowsItsConfiguration(t *testing.T) {
 	}
 
 	// A directory that goes says nothing; one that is empty holds nothing.
-	at = s.now()
 	if err := os.Rename(dir, dir+".away"); err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +223,8 @@ func TestRunStartsWithWhatIsWrongOnlyWhereSomethingIsInForce(t *testing.T) {
 func TestRunStartsWithoutItsConfiguration(t *testing.T) {
 	n := newNode(t)
 	p := newPod(t)
-	p.serve(service, epA1)
+	p.serve(service, epA1, epA2)
+	c := p.client(0)
 	dir := filepath.Join(n.dir, "etc", "kmesh-node")
 	t.Setenv("KMESH_NODE_CONFIG", dir)
 	s := n.serve("--reconcile-interval", "1h")
@@ -232,7 +232,10 @@ func TestRunStartsWithoutItsConfiguration(t *testing.T) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	put(t, filepath.Join(dir, "a.yaml"), yamlTo("a", service, epA1))
-	comesToReach(t, p.client(0), service, epA1)
+	// It was not there to be watched at first, but is from then on.
+	for _, ep := range []string{epA1, epA2, epA1} {
+		put(t, filepath.Join(dir, "a.yaml"), yamlTo("a", service, ep))
+		comesToReach(t, c, service, ep)
+	}
 	s.stop(exitDone)
 }
