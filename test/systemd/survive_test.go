@@ -43,7 +43,7 @@ func TestWatchdogEndsARunThatHangs(t *testing.T) {
 	if w := property(t, "WatchdogUSec"); w == "0" || w == "infinity" {
 		t.Errorf("the unit has no watchdog: %s", w)
 	}
-	dropIn(t, "WatchdogSec=3")
+	dropIn(t, "WatchdogSec=6")
 	p := running(t)
 	// It is fed while all is well.
 	fed := property(t, "WatchdogTimestampMonotonic")
