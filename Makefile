@@ -56,7 +56,7 @@ C_FLAGS = -std=gnu11 -D_GNU_SOURCE= -Wall -Wextra -Wno-unused-parameter -Werror 
 # uapi headers are libbpf's: the host's may be older than the programs need. No
 # program depends on the architecture: one set of objects is for all.
 BPF_FLAGS = -target bpf -mcpu=v3 -g -O2 -std=gnu11 -Wall -Werror \
-	-I. -isystem $(LIBBPF)/include/uapi \
+	$(NO_PATHS) -I. -isystem $(LIBBPF)/include/uapi \
 	-isystem $(B)/libbpf/include -idirafter /usr/include/$(HOST)-linux-gnu -MMD -MP
 SAN := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
