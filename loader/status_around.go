@@ -193,8 +193,8 @@ func eachID(d dir, do func(id uint32, fd int) error) error {
 		}
 		id = next
 		fd, err := byID(d, id)
-		if errors.Is(err, unix.ENOENT) {
-			continue
+		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EAGAIN) {
+			continue // gone by now, or a link that is not made yet
 		}
 		if err != nil {
 			return err
