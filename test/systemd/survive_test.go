@@ -147,12 +147,7 @@ func TestStartsWhenTheOtherOneIsGone(t *testing.T) {
 	if err := other.Start(); err != nil {
 		t.Fatal(err)
 	}
-	wait(t, func() error {
-		if r := try(t, node, "down"); r.code != 15 {
-			return fmt.Errorf("no run is alive: %d %s", r.code, r.stderr)
-		}
-		return nil
-	})
+	must(t, lib+"wait-ready")
 	dropIn(t, "RestartSec=2")
 	if r := try(t, "systemctl", "start", unit); r.code == 0 {
 		t.Error("the start succeeded")
