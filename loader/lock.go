@@ -90,6 +90,18 @@ func lockHeld(dir, name string) (holder string, held bool, err error) {
 	return "", false, errors.Join(err, f.Close())
 }
 
+// dropLock removes the file of a lock whose holder was killed.
+func dropLock(dir, name string) error {
+	if _, err := os.Lstat(filepath.Join(dir, name)); err != nil {
+		return nil // as it should be
+	}
+	l, err := takeLock(dir, name)
+	if err != nil {
+		return err
+	}
+	return l.release()
+}
+
 func (l *lock) holder() string {
 	var b [32]byte
 	n, err := l.f.ReadAt(b[:], 0)

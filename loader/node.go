@@ -215,8 +215,11 @@ func (k *node) heedRun() (err error) {
 		return err
 	}
 	pid, held, err := lockHeld(k.cfg.RunDir, name)
-	if err != nil || !held {
+	if err != nil {
 		return err
+	}
+	if !held {
+		return dropLock(k.cfg.RunDir, name)
 	}
 	if k.idle = k.found.Build == k.next.Build; k.idle {
 		return nil

@@ -38,6 +38,7 @@ var Steps = []Step{
 	{Name: "stray"},
 	{Name: "write record"},
 	{Name: "recorded"},
+	{Name: "configure"},
 	{Name: "other mode", Late: true},
 
 	// down, and the old mode's part of a change of mode.

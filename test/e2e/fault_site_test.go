@@ -170,7 +170,7 @@ func (s *faultSite) state() map[string]string {
 		if strings.HasPrefix(filepath.Base(f), "store-") {
 			f = "file of the store's lock" // it bears the id of a map
 		}
-		st[f] += "it is there"
+		st[f] = "it is there"
 	}
 	return st
 }

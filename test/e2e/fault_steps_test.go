@@ -273,14 +273,17 @@ func failEverywhere(s *faultSite, op operation, met map[string]bool) {
 	op.after(s)
 	tried := 0
 	slices.Reverse(steps) // the last time of each, where the first one was killed
+	op.before(s)
+	before := s.state()
 	for _, step := range once(steps, met) {
 		kind := stepOf(step)
 		if kind.OnlyKill {
 			continue
 		}
 		late := kind.Late || op.late != "" && strings.HasPrefix(kind.Name, op.late)
-		op.before(s)
-		before := s.state()
+		if late && op.brief && faultRounds == 0 {
+			continue // as in the operations before it
+		}
 		var l *load
 		if op.under != nil {
 			l = s.pod.connects(vipA)
@@ -295,12 +298,17 @@ func failEverywhere(s *faultSite, op operation, met map[string]bool) {
 		if !late {
 			s.unharmed(r, step, before)
 		}
-		op.after(s)
 		tried++
 		if s.t.Failed() {
 			s.t.Fatalf("failed at %s", step)
 		}
+		if late {
+			op.after(s)
+			op.before(s)
+			before = s.state()
+		}
 	}
+	op.after(s)
 	s.t.Logf("failed %d times", tried)
 	report("a failure at every step of "+op.name, tried)
 }
