@@ -21,7 +21,7 @@ import (
 )
 
 // faultModes are the modes that each fault is tried in.
-var faultModes = []string{"ads", "workload"}
+var faultModes = []string{"workload", "ads"}
 
 // faultSite is a host of one mode and what connects while it is hurt: a client whose
 // service leads to one endpoint or to another, and in workload mode a server that lets

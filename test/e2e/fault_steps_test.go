@@ -115,10 +115,13 @@ func (s *faultSite) hurt(what string, args ...string) result {
 	return runCommand(s.t, cmd)
 }
 
+// few steps are all tried.
+const few = 12
+
 // once leaves one occurrence of each step, and none where met has it already; all of
 // them where they are asked for.
 func once(l []string, met map[string]bool) []string {
-	if faultRounds > 0 {
+	if faultRounds > 0 || len(l) < few {
 		return l
 	}
 	return slices.DeleteFunc(slices.Clone(l), func(at string) bool {
@@ -129,16 +132,23 @@ func once(l []string, met map[string]bool) []string {
 	})
 }
 
+// met is where an operation notes what it tried: one that is brief with all others.
+func (op operation) met(all map[string]bool) map[string]bool {
+	if op.brief {
+		return all
+	}
+	return map[string]bool{}
+}
+
 // reachedSteps are the steps that a command was killed at.
 var reachedSteps = map[string]bool{}
 
 func TestFaultKilledAtEveryStep(t *testing.T) {
-	ran := 0
+	ran, met := 0, map[string]bool{}
 	for _, mode := range faultModes {
 		t.Run(mode, func(t *testing.T) {
 			s := newFaultSite(t, mode)
 			s.ready()
-			met := map[string]bool{}
 			for _, op := range operations {
 				t.Run(op.name, func(t *testing.T) { ran++; killEverywhere(s.in(t), op, met) })
 			}
@@ -224,11 +234,9 @@ func killEverywhere(s *faultSite, op operation, met map[string]bool) {
 			s.t.Errorf("step %q is not in fault.Steps", step)
 		}
 	}
-	if !op.brief {
-		clear(met)
-	}
-	tried := once(steps, met)
+	tried := once(steps, op.met(met))
 	for _, step := range tried {
+		met[stepOf(step).Name] = true
 		op.before(s)
 		var l *load
 		if op.under != nil {
@@ -254,11 +262,11 @@ func killEverywhere(s *faultSite, op operation, met map[string]bool) {
 }
 
 func TestFaultFailureAtEveryStep(t *testing.T) {
+	met := map[string]bool{}
 	for _, mode := range faultModes {
 		t.Run(mode, func(t *testing.T) {
 			s := newFaultSite(t, mode)
 			s.ready()
-			met := map[string]bool{}
 			for _, op := range operations {
 				t.Run(op.name, func(t *testing.T) { failEverywhere(s.in(t), op, met) })
 			}
@@ -275,7 +283,7 @@ func failEverywhere(s *faultSite, op operation, met map[string]bool) {
 	slices.Reverse(steps) // the last time of each, where the first one was killed
 	op.before(s)
 	before := s.state()
-	for _, step := range once(steps, met) {
+	for _, step := range once(steps, op.met(met)) {
 		kind := stepOf(step)
 		if kind.OnlyKill {
 			continue
@@ -299,6 +307,7 @@ func failEverywhere(s *faultSite, op operation, met map[string]bool) {
 			s.unharmed(r, step, before)
 		}
 		tried++
+		met[kind.Name] = true
 		if s.t.Failed() {
 			s.t.Fatalf("failed at %s", step)
 		}
