@@ -37,7 +37,8 @@ func (k *node) Attach() (err error) {
 	if err != nil {
 		return attachError("open cgroup", k.cfg.Cgroup2Path, err, "give --cgroup2-path a directory of cgroup2")
 	}
-	k.held = append(k.held, cg.fd)
+	// Not held any longer: the mount could not be taken back.
+	defer func() { err = errors.Join(err, unix.Close(cg.fd)) }()
 	k.next.Links = map[string]uint32{}
 	for _, r := range k.rows {
 		if r.hook.kind == byTailCall {

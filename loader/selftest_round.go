@@ -15,7 +15,7 @@ type attempt struct {
 	at    netip.AddrPort
 	by    string // the program to blame
 	bytes string // that must arrive in front of its own byte
-	// talker is the program to blame where they do not.
+	// talker is the program to blame where they do not; nil: by.
 	talker func() string
 }
 
@@ -39,15 +39,19 @@ func (t *trial) round(l []attempt) error {
 
 // failed says what is wrong with an outcome, and which program is to blame.
 func (a *attempt) failed(o probe.Outcome) (by string, err error) {
+	talker := func() string { return a.by }
+	if a.talker != nil {
+		talker = a.talker
+	}
 	switch {
 	case o.At.IsValid() && o.At != a.at:
 		return a.by, fmt.Errorf("arrived at %s, not at %s", o.At, a.at)
 	case o.Err != nil && o.At.IsValid():
-		return a.talker(), o.Err
+		return talker(), o.Err
 	case o.Err != nil:
 		return a.by, o.Err
 	case a.conn.Talk && string(o.Bytes[:len(o.Bytes)-1]) != a.bytes:
-		return a.talker(), fmt.Errorf("%d bytes arrived in front of its own that are not the %d of the metadata", len(o.Bytes)-1, len(a.bytes))
+		return talker(), fmt.Errorf("%d bytes arrived in front of its own that are not the %d of the metadata", len(o.Bytes)-1, len(a.bytes))
 	}
 	return "", nil
 }
