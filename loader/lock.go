@@ -45,18 +45,28 @@ func takeLock(dir, name string) (*lock, error) {
 	return waitLock(dir, name, stepLock, "wait for it to end", 0)
 }
 
+// A lock that could not be had and that nobody holds was asked about (lockHeld) at that
+// moment: it is tried that often again, each time for that long.
+const (
+	asked   = 100
+	askTime = 10 * time.Millisecond
+)
+
 // waitLock is takeLock that waits; step and remedy are for who finds the lock held.
 func waitLock(dir, name, step, remedy string, wait time.Duration) (*lock, error) {
 	path := filepath.Join(dir, name)
 	f, err := lockfile.Take(path, wait)
-	switch {
-	case errors.Is(err, lockfile.ErrHeld):
-		pid, _, err := lockHeld(dir, name)
-		if err != nil {
-			return nil, err
+	for tries := 0; errors.Is(err, lockfile.ErrHeld); tries++ {
+		pid, held, heldErr := lockHeld(dir, name)
+		if heldErr != nil {
+			return nil, heldErr
 		}
-		return nil, &exit.Error{Code: exit.Locked, Step: step, Object: path, Err: errHeld{pid}, Remedy: remedy}
-	case err != nil:
+		if held || tries == asked {
+			return nil, &exit.Error{Code: exit.Locked, Step: step, Object: path, Err: errHeld{pid}, Remedy: remedy}
+		}
+		f, err = lockfile.Take(path, max(wait, askTime))
+	}
+	if err != nil {
 		return nil, notReady("take lock", path, err, "make the directory writable for root")
 	}
 	l := &lock{f, path}
