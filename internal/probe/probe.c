@@ -30,6 +30,10 @@
 #define CLONE_INTO_CGROUP 0x200000000ULL
 #endif
 
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+
 /* Of what the loopback device carries at once. */
 #define PATIENCE_MS 2000
 
@@ -220,6 +224,22 @@ static void serve(struct probe *p, int sync, const int *listeners)
 	}
 }
 
+/*
+ * Locks, links and maps of the program are not to outlive it in here. Where a sandbox
+ * refuses that they go as soon as sync says that the program has ended.
+ */
+static void close_all_but(int cgroup, int sync)
+{
+	int low = cgroup < sync ? cgroup : sync;
+	int high = cgroup < sync ? sync : cgroup;
+
+	if (low > 0)
+		syscall(SYS_close_range, 0U, (unsigned int)low - 1, 0U);
+	if (high > low + 1)
+		syscall(SYS_close_range, (unsigned int)(low + 1), (unsigned int)high - 1, 0U);
+	syscall(SYS_close_range, (unsigned int)high + 1, ~0U, 0U);
+}
+
 static void child(struct probe *p, int cgroup, int sync, bool by_clone)
 {
 	int fds[PROBE_LISTENERS];
@@ -230,6 +250,7 @@ static void child(struct probe *p, int cgroup, int sync, bool by_clone)
 		signal(s, SIG_DFL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	close_all_but(cgroup, sync);
 	if (!by_clone && cgroup >= 0) {
 		int procs = openat(cgroup, "cgroup.procs", O_WRONLY | O_CLOEXEC);
 

@@ -160,7 +160,8 @@ func (p *Probe) outcome(c *C.struct_probe_conn) Outcome {
 // ready waits until the process has ended a round.
 func (p *Probe) ready() error {
 	for until := time.Now().Add(patience); ; {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(p.sync), Events: unix.POLLIN}}, int(time.Until(until).Milliseconds()))
+		left := max(time.Until(until), 0) // less would be for ever
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(p.sync), Events: unix.POLLIN}}, int(left.Milliseconds()))
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue

@@ -72,6 +72,18 @@ func TestProcessIsInANamespaceOfItsOwn(t *testing.T) {
 	}
 }
 
+// Else a lock of the program that is killed would still be held here, for a moment.
+func TestProcessHasNoDescriptorsOfTheProgram(t *testing.T) {
+	p := start(t)
+	fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(fds) != 1 {
+		t.Errorf("%d descriptors, want one: %v", len(fds), fds)
+	}
+}
+
 // A sandbox that cannot look into the arguments of clone3 has it fail with ENOSYS.
 func TestStartInACgroupWithAndWithoutClone3(t *testing.T) {
 	start(t) // or skip
