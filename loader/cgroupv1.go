@@ -24,7 +24,7 @@ func socketsAtRoot() (string, error) {
 	if err := unix.Uname(&u); err != nil {
 		return "", fmt.Errorf("ask for the kernel's version: %w", err)
 	}
-	if !olderThan(unix.ByteSliceToString(u.Release[:]), 5, 15) {
+	if atLeast(unix.ByteSliceToString(u.Release[:]), 5, 15) {
 		return "", nil
 	}
 	text, err := os.ReadFile("/proc/cgroups")

@@ -31,10 +31,12 @@ func (r *Report) kernel() {
 }
 
 // newEnough says whether a release is one that kmesh-node runs on.
-func newEnough(release string) bool {
-	var major, minor int
-	n, err := fmt.Sscanf(release, "%d.%d", &major, &minor)
-	return n == 2 && err == nil && (major > 5 || major == 5 && minor >= 10)
+func newEnough(release string) bool { return atLeast(release, 5, 10) }
+
+func atLeast(release string, major, minor int) bool {
+	var a, b int
+	n, err := fmt.Sscanf(release, "%d.%d", &a, &b)
+	return n == 2 && err == nil && (a > major || a == major && b >= minor)
 }
 
 // capabilities looks at them one by one.

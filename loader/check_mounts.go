@@ -198,9 +198,3 @@ func (r *Report) classes(path string) {
 		r.add(Finding{Name: "cgroup of a socket", Detail: why, Remedy: remedy, For: "programs on a cgroup below the root"})
 	}
 }
-
-func olderThan(release string, major, minor int) bool {
-	var a, b int
-	n, err := fmt.Sscanf(release, "%d.%d", &a, &b)
-	return n == 2 && err == nil && (a < major || a == major && b < minor)
-}

@@ -41,8 +41,8 @@ func TestKernelsThatAreTooOld(t *testing.T) {
 			t.Errorf("new enough: %q %v, want %v", release, !want, want)
 		}
 	}
-	if !olderThan("5.10.0-38-amd64", 5, 15) || olderThan("5.15.0", 5, 15) || olderThan("6.1.0", 5, 15) {
-		t.Error("5.10 alone of 5.10, 5.15 and 6.1 is older than 5.15")
+	if atLeast("5.10.0-38-amd64", 5, 15) || !atLeast("5.15.0", 5, 15) || !atLeast("6.1.0", 5, 15) {
+		t.Error("of 5.10, 5.15 and 6.1 the last two alone are at least 5.15")
 	}
 }
 
