@@ -3,6 +3,7 @@
 package loader
 
 import (
+	"context"
 	"errors"
 	"strings"
 
@@ -56,8 +57,9 @@ func Check(cfg *Config, verify bool) (*Report, error) {
 	r.capabilities()
 	r.lockdown(cfg)
 	r.btf(cfg)
-	r.filesystem(bpffs, cfg.BpfFsPath)
-	r.filesystem(cgroup2, cfg.Cgroup2Path)
+	for _, m := range cfg.mounts() {
+		r.filesystem(m.fs, m.path)
+	}
 	r.cgroup(cfg.Cgroup2Path)
 	r.jit()
 	if capable() == nil {
@@ -70,6 +72,30 @@ func Check(cfg *Config, verify bool) (*Report, error) {
 	}
 	var err error
 	r.Programs, err = verifyAll(cfg)
+	return r, err
+}
+
+// CheckMounted is Check of a host where what is missing of bpffs and cgroup2 has been
+// mounted, and stays. When it fails, what it mounted goes again.
+func CheckMounted(ctx context.Context, cfg *Config, verify bool) (r *Report, err error) {
+	var u undo
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, u.unwind())
+		}
+	}()
+	for _, m := range cfg.mounts() {
+		did, err := m.fs.ensure(m.path, &u)
+		if err != nil {
+			return nil, err
+		}
+		if did {
+			cfg.Log.Infof("mounted %s at %s", m.fs.name, m.path)
+		}
+	}
+	if r, err = Check(cfg, verify); err == nil && ctx.Err() != nil {
+		err = interrupted("check", "")
+	}
 	return r, err
 }
 

@@ -13,8 +13,13 @@ import (
 // ErrNotUp says that nothing of kmesh-node is pinned where it was looked for.
 var ErrNotUp = errors.New("kmesh-node is not up")
 
-// ErrInterrupted says that a start ended before its end, because it was told to.
+// ErrInterrupted says that a start, or a check, ended before its end, because it was told to.
 var ErrInterrupted = errors.New("interrupted")
+
+func interrupted(step, object string) error {
+	return &exit.Error{Code: exit.Unexpected, Step: step, Object: object, Err: ErrInterrupted,
+		Remedy: "everything is as it was before"}
+}
 
 // oneLine is err with what it joins on one line.
 func oneLine(err error) error {

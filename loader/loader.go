@@ -104,8 +104,7 @@ func (l *BpfLoader) start(ctx context.Context, begin time.Time, k *node, steps [
 	}
 	for _, p := range steps {
 		if err := ctx.Err(); err != nil {
-			return &exit.Error{Code: exit.Unexpected, Step: "up", Object: p.name, Err: ErrInterrupted,
-				Remedy: "everything is as it was before"}
+			return interrupted("up", p.name)
 		}
 		if err := k.phase(p.name, p.do); err != nil {
 			return k.coded(p.name, err)

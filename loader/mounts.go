@@ -40,6 +40,16 @@ var (
 	cgroup2 = filesystem{"cgroup2", unix.CGROUP2_SUPER_MAGIC, "--cgroup2-path"}
 )
 
+// mounts are what has to be mounted for c, and where.
+func (c *Config) mounts() []mountWanted {
+	return []mountWanted{{bpffs, c.BpfFsPath}, {cgroup2, c.Cgroup2Path}}
+}
+
+type mountWanted struct {
+	fs   filesystem
+	path string
+}
+
 // check says whether path already is on the filesystem; false without an error
 // means that it can be mounted there. A directory inside of a mount counts: a
 // child cgroup is as good as the root.
@@ -80,7 +90,24 @@ func (f filesystem) check(path string) (bool, error) {
 		return false, notReady("mount "+f.name, path, fmt.Errorf("another filesystem is mounted there: %s", m.fstype),
 			"unmount it, or give "+f.flag+" another path")
 	}
-	return false, nil
+	return false, f.hidesNothing(path)
+}
+
+// hidesNothing refuses a directory with something in it, which a mount would hide
+// from the whole host: a wrong path, such as /etc, rather than a mount point.
+func (f filesystem) hidesNothing(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return notReady("mount "+f.name, path, err, "make the path readable, or give "+f.flag+" another one")
+	}
+	names, err := d.Readdirnames(1)
+	if err = errors.Join(err, d.Close()); errors.Is(err, io.EOF) {
+		return nil
+	}
+	if err == nil {
+		err = fmt.Errorf("it is not empty: %s is in it, and a mount would hide that", names[0])
+	}
+	return notReady("mount "+f.name, path, err, "empty it, or give "+f.flag+" another path")
 }
 
 // notInside refuses a path in such a filesystem that is not there: what one would be

@@ -135,10 +135,7 @@ func (k *node) choose() (err error) {
 }
 
 func (k *node) prepare() error {
-	for _, m := range []struct {
-		fs   filesystem
-		path string
-	}{{bpffs, k.cfg.BpfFsPath}, {cgroup2, k.cfg.Cgroup2Path}} {
+	for _, m := range k.cfg.mounts() {
 		if err := fault("mount"); err != nil {
 			return notReady("mount "+m.fs.name, m.path, err, "")
 		}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/kmesh-net/kmesh-node/internal/exit"
 	"github.com/kmesh-net/kmesh-node/loader"
 )
 
@@ -18,19 +17,21 @@ func (c *command) check() *cli.Command {
 		Description: "Takes the flags of up, for what they ask of the host. Each of findings has name, ok, detail, required (without\n" +
 			"it up fails), for (what rests on it; absent: all) and, where it is not ok, remedy. With --verify, programs lists\n" +
 			"each program of both modes. Exits 10 where something required is missing, 11 where the verifier rejects.",
-		Flags: append(upFlags(), &cli.BoolFlag{Name: "verify", Usage: "also put every program through the verifier; attaches nothing"}),
+		Flags: append(upFlags(), &cli.BoolFlag{Name: "verify", Usage: "also put every program through the verifier; attaches nothing"},
+			&cli.BoolFlag{Name: "mount", Usage: "first mount bpffs and cgroup2 where they are missing; where it then fails, they go again"}),
 		Action: noArgs(func(ctx *cli.Context) error {
 			cfg, err := c.upConfig(ctx)
 			if err != nil {
 				return err
 			}
-			r, err := loader.Check(cfg, ctx.Bool("verify"))
+			var r *loader.Report
+			if verify := ctx.Bool("verify"); ctx.Bool("mount") {
+				r, err = loader.CheckMounted(ctx.Context, cfg, verify)
+			} else {
+				r, err = loader.Check(cfg, verify)
+			}
 			if r == nil {
 				return err
-			}
-			var e *exit.Error
-			if errors.As(err, &e) && e.Code == exit.NotReady {
-				err = e // its findings are printed: one line names the first
 			}
 			return errors.Join(c.print(ctx, r, func(w io.Writer) error { return printReport(w, r) }), err)
 		})}
