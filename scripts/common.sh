@@ -7,9 +7,11 @@
 
 defaults=${KMESH_NODE_DEFAULTS:-/etc/default/kmesh-node}
 if [ -z "${INVOCATION_ID-}" ] && [ -r "$defaults" ]; then
-	while IFS='=' read -r name value; do
+	# The last line may have no end.
+	while read -r line || [ -n "$line" ]; do
+		name=${line%%=*} value=${line#*=}
 		case $name in
-		KMESH_NODE_*[!A-Z0-9_]* | KMESH_NODE_) continue ;;
+		"$line" | KMESH_NODE_*[!A-Z0-9_]* | KMESH_NODE_) continue ;;
 		KMESH_NODE_*) ;;
 		*) continue ;;
 		esac

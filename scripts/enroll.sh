@@ -42,19 +42,27 @@ done
 need_root
 find_node
 
-# process_of ID: a process whose cgroup has ID in its name. systemd's driver for
-# cgroups writes the dashes of a pod's UID as underscores.
+# process_of KIND:ID: a process whose cgroup names it: the whole UID of a pod, of which
+# systemd's driver for cgroups writes the dashes as underscores, or 12 characters of a
+# container's ID at least.
 process_of() {
-	other=$(echo "$1" | tr '-' '_')
+	id=${1#*:} front='/(.*[^0-9A-Za-z_])?' end='([^0-9A-Za-z_-]|$)'
+	case $1 in
+	*:*[!0-9A-Za-z._-]*) die 2 "$1: not the ID of a container or the UID of a pod" ;;
+	pod:*) front='/(.*/|.*-)?pod' ;;
+	container:????????????*) end='' ;;
+	esac
+	id=$(echo "$id" | sed 's/[.]/\\./g')
+	name="$front($id|$(echo "$id" | tr '-' '_'))$end" process='' netns=''
 	for file in /proc/[0-9]*/cgroup; do
 		# A process may end while it is looked at.
-		if grep -q -F -e "$1" -e "$other" "$file" 2>/dev/null; then
-			pid=${file#/proc/}
-			echo "${pid%/cgroup}"
-			return
-		fi
+		if ! grep -q -E "$name" "$file" 2>/dev/null; then continue; fi
+		found=$(readlink "${file%cgroup}ns/net" 2>/dev/null) || continue
+		[ "${netns:=$found}" = "$found" ] || die 2 "$1: processes of several network namespaces have it in the name of their cgroup: name one by its PID"
+		process=${file#/proc/} process=${process%/cgroup}
 	done
-	die 14 "$1: no process with it in the name of its cgroup"
+	[ -n "$process" ] || die 14 "$1: no process with it in the name of its cgroup"
+	echo "$process"
 }
 
 done=
@@ -71,7 +79,7 @@ before=$("$node" get enrolled -o json)
 for target; do
 	case $target in
 	container:?* | pod:?*)
-		pid=$(process_of "${target#*:}")
+		pid=$(process_of "$target")
 		set -- --pid "$pid"
 		;;
 	*[!0-9]*) set -- --netns "$target" ;;
