@@ -97,19 +97,8 @@ func (c *kernelLayouts) of(fd int) (l layout, err error) {
 
 // differs says in what a map that is there is not as this build has it; "": in nothing.
 func (have layout) differs(want layout) string {
-	for _, f := range []struct {
-		what       string
-		have, want uint32
-	}{
-		{"type", have.Type, want.Type},
-		{"key size", have.KeySize, want.KeySize},
-		{"value size", have.ValueSize, want.ValueSize},
-		{"entries", have.MaxEntries, want.MaxEntries},
-		{"flags", have.Flags, want.Flags},
-	} {
-		if f.have != f.want {
-			return fmt.Sprintf("%s %d, this build needs %d", f.what, f.have, f.want)
-		}
+	if why := have.unlike(want.mapInfo); why != "" {
+		return why
 	}
 	// What the kernel holds without BTF is told by its sizes alone.
 	if have.key != nil && want.key != nil && !have.key.same(want.key) {

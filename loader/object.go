@@ -113,8 +113,8 @@ func (o *object) reuse(name string, fd int) error {
 	}
 	want := mapInfo{Type: uint32(m.Type()), KeySize: uint32(m.KeySize()), ValueSize: uint32(m.ValueSize()),
 		MaxEntries: m.MaxEntries(), Flags: uint32(m.MapFlags())}
-	if err := sameLayout(have, want); err != nil {
-		return fmt.Errorf("map %s: %w", name, err)
+	if why := have.unlike(want); why != "" {
+		return fmt.Errorf("map %s: %w: %s", name, ErrLayout, why)
 	}
 	if err := m.ReuseFD(fd); err != nil {
 		return fmt.Errorf("map %s: %w", name, err)
@@ -125,7 +125,8 @@ func (o *object) reuse(name string, fd int) error {
 // ErrLayout says that a pinned map is not what this build's programs need.
 var ErrLayout = errors.New("the pinned map has another layout")
 
-func sameLayout(have, want mapInfo) error {
+// unlike says in which number a map that is there is not as this build has it; "": in none.
+func (have mapInfo) unlike(want mapInfo) string {
 	for _, f := range []struct {
 		what       string
 		have, want uint32
@@ -137,10 +138,10 @@ func sameLayout(have, want mapInfo) error {
 		{"flags", have.Flags, want.Flags},
 	} {
 		if f.have != f.want {
-			return fmt.Errorf("%w: %s %d, this build needs %d", ErrLayout, f.what, f.have, f.want)
+			return fmt.Sprintf("%s %d, this build needs %d", f.what, f.have, f.want)
 		}
 	}
-	return nil
+	return ""
 }
 
 // load puts the object's programs through the verifier.

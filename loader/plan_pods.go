@@ -118,17 +118,9 @@ func (k *node) lookPods(program, cgroup) error {
 // lookNICs is adoptNICs without its effect.
 func (k *node) lookNICs(names []string) (alive bool, err error) {
 	for _, name := range names {
-		fd, err := k.openOurs(linkDir, name, 0)
+		_, info, err := k.openNIC(name)
 		if err != nil {
-			return false, attachError("attach", name, err, "")
-		}
-		if fd < 0 {
-			continue
-		}
-		k.held = append(k.held, fd)
-		info, err := linkInfoOf(fd)
-		if err != nil {
-			return false, attachError("attach", name, err, "")
+			return false, err
 		}
 		if !info.onNIC() {
 			continue // lookPod or lookStrays has it

@@ -98,17 +98,9 @@ func (k *node) adoptNICs(names []string) (alive bool, err error) {
 		return false, attachError("attach", nicProgram, err, "")
 	}
 	for _, name := range names {
-		fd, err := k.openOurs(linkDir, name, 0)
+		fd, info, err := k.openNIC(name)
 		if err != nil {
-			return false, attachError("attach", name, err, "")
-		}
-		if fd < 0 {
-			continue
-		}
-		k.held = append(k.held, fd)
-		info, err := linkInfoOf(fd)
-		if err != nil {
-			return false, attachError("attach", name, err, "")
+			return false, err
 		}
 		if !info.onNIC() {
 			continue // commit drops it
@@ -129,6 +121,19 @@ func (k *node) adoptNICs(names []string) (alive bool, err error) {
 		k.nics[name] = true
 	}
 	return alive, nil
+}
+
+// openNIC opens a pinned link and says what it is of: of nothing where there is no pin.
+func (k *node) openNIC(name string) (fd int, info linkInfo, err error) {
+	fd, err = k.openOurs(linkDir, name, 0)
+	if err == nil && fd >= 0 {
+		k.held = append(k.held, fd)
+		info, err = linkInfoOf(fd)
+	}
+	if err != nil {
+		err = attachError("attach", name, err, "")
+	}
+	return fd, info, err
 }
 
 // onNIC says whether the link is on a device that is there.
