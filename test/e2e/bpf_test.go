@@ -61,27 +61,42 @@ func mapElem(path string, cmd uintptr, key, value []byte) error {
 		return err
 	}
 	defer unix.Close(fd)
+	if err := mapCommand(cmd, fd, key, value); err != nil {
+		return fmt.Errorf("change element of %s: %w", path, err)
+	}
+	return nil
+}
+
+// mapCommand has the kernel do something with an element; key or value may be nil.
+func mapCommand(cmd uintptr, fd int, key, value []byte) error {
 	attr := struct {
 		fd    uint32
 		_     uint32
 		key   uint64
 		value uint64
 		flags uint64
-	}{fd: uint32(fd), key: uint64(uintptr(unsafe.Pointer(&key[0])))}
-	if value != nil {
-		attr.value = uint64(uintptr(unsafe.Pointer(&value[0])))
+	}{fd: uint32(fd), key: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(key)))),
+		value: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(value))))}
+	return bpfCommand(cmd, &attr)
+}
+
+// detachLink takes a link off its hook, as bpftool link detach does.
+func detachLink(path string) error {
+	fd, err := openPin(path)
+	if err != nil {
+		return err
 	}
-	if _, _, errno := unix.Syscall(unix.SYS_BPF, cmd, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr)); errno != 0 {
-		return fmt.Errorf("change element of %s: %w", path, errno)
+	defer unix.Close(fd)
+	attr := struct{ fd uint32 }{uint32(fd)}
+	if err := bpfCommand(unix.BPF_LINK_DETACH, &attr); err != nil {
+		return fmt.Errorf("detach link %s: %w", path, err)
 	}
 	return nil
 }
 
-// linkDetach takes what a link attaches off its hook.
-func linkDetach(fd int) error {
-	attr := struct{ fd uint32 }{uint32(fd)}
-	if _, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_LINK_DETACH, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr)); errno != 0 {
-		return fmt.Errorf("detach link: %w", errno)
+func bpfCommand[T any](cmd uintptr, attr *T) error {
+	if _, _, errno := unix.Syscall(unix.SYS_BPF, cmd, uintptr(unsafe.Pointer(attr)), unsafe.Sizeof(*attr)); errno != 0 {
+		return errno
 	}
 	return nil
 }

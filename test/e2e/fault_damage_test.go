@@ -76,17 +76,6 @@ func TestFaultLinkDetached(t *testing.T) {
 	})
 }
 
-// detachLink takes a link off its hook, as bpftool link detach does.
-func detachLink(path string) error {
-	fd, err := openPin(path)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	attr := struct{ fd uint32 }{uint32(fd)}
-	return bpfCommand(unix.BPF_LINK_DETACH, &attr)
-}
-
 func TestFaultPinDeleted(t *testing.T) {
 	damaged(t, func(s *faultSite) {
 		before := named(s.state())

@@ -15,7 +15,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -249,27 +248,6 @@ func elements(fd int, info map[string]string) (string, error) {
 		}
 		l = append(l, hex.EncodeToString(key)+"="+hex.EncodeToString(value))
 	}
-}
-
-func mapCommand(cmd uintptr, fd int, key, value []byte) error {
-	attr := struct {
-		fd    uint32
-		_     uint32
-		key   uint64
-		value uint64
-		flags uint64
-	}{fd: uint32(fd), value: uint64(uintptr(unsafe.Pointer(&value[0])))}
-	if key != nil {
-		attr.key = uint64(uintptr(unsafe.Pointer(&key[0])))
-	}
-	return bpfCommand(cmd, &attr)
-}
-
-func bpfCommand[T any](cmd uintptr, attr *T) error {
-	if _, _, errno := unix.Syscall(unix.SYS_BPF, cmd, uintptr(unsafe.Pointer(attr)), unsafe.Sizeof(*attr)); errno != 0 {
-		return errno
-	}
-	return nil
 }
 
 // changes lists what differs between two states.

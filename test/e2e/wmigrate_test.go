@@ -53,29 +53,7 @@ func TestWorkloadUpgradeAndDowngradeBringMapsOver(t *testing.T) {
 func TestWorkloadUpgradesUnderTrafficMissNoConnect(t *testing.T) {
 	m := newMesh(t)
 	next := m.build("next")
-	p := m.pod()
-	p.serveFast(vipA, at(ip1, 8080))
-	server := m.enrolled(serverIP)
-	server.serveFast(at(serverIP, 7000))
-	c, stranger := m.enrolled(clientIP).client(0), m.pod("10.1.0.8").client(1)
-	m.apply(wds(serviceA(), a1(), wpod("p", serverIP)), denyAll())
-	got, let := make(chan counts), make(chan counts)
-	go func() { got <- c.spread(vipA, lot) }()
-	go func() { let <- stranger.spread(at(serverIP, 7000), lot/10) }()
-	for upgrades := 0; ; upgrades++ {
-		select {
-		case all := <-got:
-			t.Logf("%d upgrades beside %d connections", upgrades, lot)
-			if upgrades < 2 {
-				t.Errorf("only %d upgrades beside %d connections", upgrades, lot)
-			}
-			wantOnly(t, all, at(ip1, 8080))
-			wantOnly(t, <-let, refusal)
-			return
-		default:
-			[]*mesh{next, m}[upgrades%2].up()
-		}
-	}
+	m.missesNone(func(n int) { []*mesh{next, m}[n%2].up() })
 }
 
 // Metadata of connections that are open to a waypoint goes with them.
