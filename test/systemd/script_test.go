@@ -98,17 +98,7 @@ func TestWaitReadyDoesNotWaitForAUnitThatFailed(t *testing.T) {
 func (p *pod) process(t *testing.T) int {
 	t.Helper()
 	cmd := exec.Command("ip", "netns", "exec", p.name, "sleep", "infinity")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := cmd.Process.Kill(); err != nil {
-			t.Error(err)
-		}
-		if err := cmd.Wait(); err == nil {
-			t.Error("it ended by itself")
-		}
-	})
+	startUntilEnd(t, cmd)
 	// ip enters the namespace and becomes sleep.
 	path := fmt.Sprintf("/proc/%d/comm", cmd.Process.Pid)
 	wait(t, func() error {

@@ -25,17 +25,24 @@ func TestRestartAdoptsWhatIsThere(t *testing.T) {
 	}
 }
 
-func TestKilledRunComesBack(t *testing.T) {
-	fresh(t)
-	p := running(t)
+// comesBackAfter sends run a signal that it does not survive, or not for long: it is there
+// again, and neither links nor connections of the pod are others.
+func (p *pod) comesBackAfter(t *testing.T, sig syscall.Signal) {
+	t.Helper()
 	before, c := links(t), p.call(t)
-	if err := syscall.Kill(mainPID(t), syscall.SIGKILL); err != nil {
+	if err := syscall.Kill(mainPID(t), sig); err != nil {
 		t.Fatal(err)
 	}
 	becomes(t, "NRestarts", "1")
 	becomes(t, "ActiveState", "active")
 	c.end(t)
 	sameLinks(t, before)
+}
+
+func TestKilledRunComesBack(t *testing.T) {
+	fresh(t)
+	p := running(t)
+	p.comesBackAfter(t, syscall.SIGKILL)
 }
 
 func TestWatchdogEndsARunThatHangs(t *testing.T) {
@@ -59,14 +66,7 @@ func TestWatchdogEndsARunThatHangs(t *testing.T) {
 	if n := property(t, "NRestarts"); n != "0" {
 		t.Fatalf("%s restarts", n)
 	}
-	before, c := links(t), p.call(t)
-	if err := syscall.Kill(mainPID(t), syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	becomes(t, "NRestarts", "1")
-	becomes(t, "ActiveState", "active")
-	c.end(t)
-	sameLinks(t, before)
+	p.comesBackAfter(t, syscall.SIGSTOP)
 }
 
 func TestUsageIsNotTriedAgain(t *testing.T) {

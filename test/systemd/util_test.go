@@ -71,6 +71,22 @@ func (r result) want(t *testing.T, code int, text string) {
 	}
 }
 
+// startUntilEnd starts a command that runs until the test ends.
+func startUntilEnd(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := cmd.Process.Kill(); err != nil {
+			t.Error(err)
+		}
+		if err := cmd.Wait(); err == nil {
+			t.Error("it ended by itself")
+		}
+	})
+}
+
 // property is one of the unit's.
 func property(t *testing.T, name string) string {
 	t.Helper()
