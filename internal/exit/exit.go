@@ -6,6 +6,7 @@ package exit
 import (
 	"errors"
 	"strings"
+	"syscall"
 )
 
 // Exit codes, a contract with units and scripts.
@@ -41,11 +42,24 @@ func (e *Error) Error() string {
 	if e.Err != nil {
 		b.WriteString(e.Err.Error())
 	}
-	if e.Remedy != "" {
+	if r := e.remedy(); r != "" {
 		b.WriteString("; ")
-		b.WriteString(e.Remedy)
+		b.WriteString(r)
 	}
 	return b.String()
+}
+
+// remedy is Remedy, but where descriptors ran out: that can happen at every step, and
+// to follow what is the remedy of the step else, to remove something, would do harm.
+func (e *Error) remedy() string {
+	var inner *Error
+	switch {
+	case !errors.Is(e.Err, syscall.EMFILE) && !errors.Is(e.Err, syscall.ENFILE):
+		return e.Remedy
+	case errors.As(e.Err, &inner):
+		return "" // it has told
+	}
+	return "raise the limit of open files"
 }
 
 func (e *Error) Unwrap() error { return e.Err }
