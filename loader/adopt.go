@@ -47,8 +47,10 @@ func (k *node) openOurs(d dir, name string, id uint32) (int, error) {
 	case err == nil:
 		return -1, errors.Join(loadError("open pin", path, fmt.Errorf("a %s is pinned there", objectKind(fd)),
 			"remove it: it is not of kmesh-node"), unix.Close(fd))
-	case !errors.Is(err, os.ErrNotExist):
+	case errors.Is(err, unix.EACCES): // the kernel's word for what is no pin
 		return -1, loadError("open pin", path, err, "remove it: it is not of kmesh-node")
+	case !errors.Is(err, os.ErrNotExist):
+		return -1, loadError("open pin", path, err, "run it again")
 	case id == 0:
 		return -1, nil
 	}

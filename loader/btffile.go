@@ -82,6 +82,10 @@ func readBTF(path string) (_ []byte, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
+	// A device may have no end.
+	if fi, err := f.Stat(); err != nil || !fi.Mode().IsRegular() {
+		return nil, errors.Join(err, fmt.Errorf("%w: not a file", errBadBTF))
+	}
 	magic := make([]byte, len(elf.ELFMAG))
 	if _, err := io.ReadFull(f, magic); err != nil {
 		return nil, fmt.Errorf("%w: %w", errBadBTF, err)

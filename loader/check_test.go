@@ -222,6 +222,7 @@ func TestBTFOfAFileIsCheckedAgainstTheKernels(t *testing.T) {
 	another[len(another)/2] ^= 1
 	for path, word := range map[string]string{
 		filepath.Join(dir, "nowhere"):                "no such file",
+		"/dev/zero":                                  "not a file",
 		file("text", []byte("this is not BTF")):      "not BTF",
 		file("cut", own[:len(own)/2]):                "cut off",
 		file("another", another):                     "another kernel",
@@ -234,4 +235,20 @@ func TestBTFOfAFileIsCheckedAgainstTheKernels(t *testing.T) {
 	h.cfg.BTF = file("own", own)
 	must(t, h.up())
 	h.noProblem()
+}
+
+func TestJITIsNotMissedWhereItCannotBeSeen(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root, for a network namespace")
+	}
+	onOwnThread(func() {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			t.Error(err)
+			return
+		}
+		r := &Report{}
+		if r.jit(); !r.Findings[0].OK {
+			t.Errorf("%+v", r.Findings[0])
+		}
+	})
 }

@@ -195,6 +195,12 @@ func TestUpOnWrongPaths(t *testing.T) {
 			t.Cleanup(func() { must(t, unix.Unmount(p, 0)) })
 			return p
 		}, "another filesystem is mounted there: tmpfs"},
+		{"with something in it", func(t *testing.T, dir string) string {
+			p := filepath.Join(dir, "used")
+			must(t, os.Mkdir(p, 0o700))
+			must(t, os.WriteFile(filepath.Join(p, "fstab"), nil, 0o600))
+			return p
+		}, "it is not empty: fstab is in it"},
 		{"relative", func(*testing.T, string) string { return "x/y" }, "not an absolute path"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
