@@ -37,7 +37,11 @@ func (l *BpfLoader) Start(ctx context.Context) error {
 	if err := start(ctx); err != nil || !l.cfg.Stay {
 		return err
 	}
-	return l.settle()
+	err := l.settle()
+	if err != nil {
+		l.Stop()
+	}
+	return err
 }
 
 // step is one of the sequence.
