@@ -53,8 +53,12 @@ case $prefix in
 /*) ;;
 *) die 2 "--prefix $prefix: not an absolute path" ;;
 esac
-case $prefix$destdir in
-*[[:space:]]*) die 2 "a path with a blank in it: '$prefix' '$destdir'" ;;
+# It is in the unit, where others have a meaning.
+case $prefix in
+*[!A-Za-z0-9/._+~-]*) die 2 "--prefix $prefix: letters, digits and / . _ + ~ - only" ;;
+esac
+case $destdir in
+*[[:space:]]*) die 2 "a path with a blank in it: '$destdir'" ;;
 esac
 [ -z "$destdir" ] || [ -z "$enable" ] || die 2 "--enable is for this host, not for --destdir"
 

@@ -187,7 +187,7 @@ a_systemd_that_refuses_leaves_what_was() {
 }
 
 bad_usage_is_told() {
-	for args in '--prefix' '--prefix relative' '--bogus' '--enable --destdir /x'; do
+	for args in '--prefix' '--prefix relative' '--prefix /a&b' '--prefix /a%b' '--bogus' '--enable --destdir /x'; do
 		rc=0
 		# shellcheck disable=SC2086 # words
 		install_ $args 2>"$tmp/out" || rc=$?
