@@ -9,9 +9,10 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kmesh-net/kmesh-node/test/machine"
 )
 
 const (
@@ -101,21 +102,9 @@ func enterNamespace(path string) error {
 	return nil
 }
 
-// patience bounds waits for what the kernel or a process does in its own time. No
-// test depends on how long such a thing takes.
-const patience = 20 * time.Second
+const patience = machine.Patience
 
-// eventually calls fn until it returns nil, and gives up with its last error.
-func eventually(fn func() error) error {
-	end := time.Now().Add(patience)
-	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
-		err := fn()
-		if err == nil || time.Now().After(end) {
-			return err
-		}
-		time.Sleep(pause)
-	}
-}
+func eventually(fn func() error) error { return machine.Eventually(fn) }
 
 type mount struct {
 	root, point, fsType string

@@ -18,6 +18,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kmesh-net/kmesh-node/test/machine"
 )
 
 // roleEnv tells a process of this binary what it is: the one that go test starts
@@ -151,23 +153,14 @@ func repoFile(t testing.TB, elem ...string) string {
 type group struct {
 	home string // where this process came from
 	path string
-	own  string // a mount of cgroup2 made for this, or empty
+	root *machine.Cgroup2
 }
 
 func newGroup() (*group, error) {
 	g := &group{}
-	root, err := cgroup2Mount()
-	if err != nil {
+	var err error
+	if g.root, err = machine.FindCgroup2(); err != nil {
 		return nil, err
-	}
-	if root == "" {
-		if g.own, err = os.MkdirTemp("", "kmesh-e2e-cgroup2-"); err != nil {
-			return nil, fmt.Errorf("make mount point: %w", err)
-		}
-		if err := unix.Mount("none", g.own, "cgroup2", 0, ""); err != nil {
-			return nil, errors.Join(fmt.Errorf("mount cgroup2 %s: %w", g.own, err), os.Remove(g.own))
-		}
-		root = g.own
 	}
 	data, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
@@ -175,7 +168,7 @@ func newGroup() (*group, error) {
 	}
 	for _, line := range strings.Split(string(data), "\n") {
 		if at, ok := strings.CutPrefix(line, "0::"); ok {
-			g.home = filepath.Join(root, at)
+			g.home = filepath.Join(g.root.Path, at)
 		}
 	}
 	// A kernel on which programs on the root alone are run.
@@ -206,22 +199,5 @@ func (g *group) remove() error {
 	if g.path != g.home {
 		err = eventually(func() error { return os.Remove(g.path) })
 	}
-	if g.own != "" {
-		err = errors.Join(err, unix.Unmount(g.own, 0), os.Remove(g.own))
-	}
-	return err
-}
-
-// cgroup2Mount returns where cgroup v2 is mounted, or "".
-func cgroup2Mount() (string, error) {
-	mounts, err := readMounts()
-	if err != nil {
-		return "", err
-	}
-	for _, m := range mounts {
-		if m.fsType == "cgroup2" && m.root == "/" {
-			return m.point, nil
-		}
-	}
-	return "", nil
+	return errors.Join(err, g.root.Close())
 }

@@ -3,7 +3,6 @@
 package systemd
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,34 +11,24 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/kmesh-net/kmesh-node/test/machine"
 )
 
 // group is the cgroup of the host that all of the tests' processes live in.
 type group struct {
 	path string
 	dir  *os.File
-	own  string // a mount of cgroup2 made for this, or empty
+	root *machine.Cgroup2
 }
 
 func newGroup() (*group, error) {
 	g := &group{}
-	root, err := cgroup2Mount()
-	if err != nil {
+	var err error
+	if g.root, err = machine.FindCgroup2(); err != nil {
 		return nil, err
 	}
-	if root == "" {
-		if g.own, err = os.MkdirTemp("", "kmesh-systemd-cgroup2-"); err != nil {
-			return nil, fmt.Errorf("make mount point: %w", err)
-		}
-		if err := unix.Mount("none", g.own, "cgroup2", 0, ""); err != nil {
-			return nil, errors.Join(fmt.Errorf("mount cgroup2 %s: %w", g.own, err), os.Remove(g.own))
-		}
-		root = g.own
-	}
-	if g.path, err = os.MkdirTemp(root, "kmesh-systemd-"); err != nil {
+	if g.path, err = os.MkdirTemp(g.root.Path, "kmesh-systemd-"); err != nil {
 		return nil, fmt.Errorf("make cgroup: %w", err)
 	}
 	if g.dir, err = os.Open(g.path); err != nil {
@@ -69,28 +58,7 @@ func (g *group) remove() error {
 	if g.dir != nil {
 		err = errors.Join(err, g.dir.Close())
 	}
-	if g.own != "" {
-		err = errors.Join(err, unix.Unmount(g.own, 0), os.Remove(g.own))
-	}
-	return err
-}
-
-// cgroup2Mount returns where cgroup v2 is mounted, or "".
-func cgroup2Mount() (string, error) {
-	f, err := os.Open("/proc/self/mountinfo")
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	s := bufio.NewScanner(f)
-	for s.Scan() {
-		left, right, _ := strings.Cut(s.Text(), " - ")
-		l := strings.Fields(left)
-		if len(l) > 4 && l[3] == "/" && strings.HasPrefix(right, "cgroup2 ") {
-			return l[4], nil
-		}
-	}
-	return "", s.Err()
+	return errors.Join(err, g.root.Close())
 }
 
 // bpfObject is one of the kernel's programs, maps or links.
@@ -155,18 +123,4 @@ func nothingNew(before map[bpfObject]bool) error {
 	})
 }
 
-// patience bounds waits for what the kernel or a process does in its own time. No
-// test depends on how long such a thing takes.
-const patience = 20 * time.Second
-
-// eventually calls fn until it returns nil, and gives up with its last error.
-func eventually(fn func() error) error {
-	end := time.Now().Add(patience)
-	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
-		err := fn()
-		if err == nil || time.Now().After(end) {
-			return err
-		}
-		time.Sleep(pause)
-	}
-}
+func eventually(fn func() error) error { return machine.Eventually(fn) }
