@@ -119,7 +119,11 @@ func printError(w io.Writer, err error) {
 		fields := errorFields(err)
 		show = func(_, line string) { toJournal(w, line, journal.PriErr, fields) }
 	}
-	for _, l := range strings.Split(err.Error(), "\n") {
+	text := strings.TrimSpace(err.Error())
+	if remedy, unsaid := exit.Remedy(err); unsaid {
+		text += "; " + remedy
+	}
+	for _, l := range strings.Split(text, "\n") {
 		if l = strings.TrimSpace(l); l != "" {
 			show(identifier+": ", l)
 		}

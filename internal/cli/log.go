@@ -125,7 +125,8 @@ func errorFields(err error) map[string]string {
 	fields := map[string]string{"KMESH_EXIT_CODE": strconv.Itoa(exit.Code(err))}
 	var e *exit.Error
 	if errors.As(err, &e) {
-		for name, v := range map[string]string{"KMESH_STEP": e.Step, "KMESH_OBJECT": e.Object, "KMESH_REMEDY": e.Remedy} {
+		remedy, _ := exit.Remedy(err)
+		for name, v := range map[string]string{"KMESH_STEP": e.Step, "KMESH_OBJECT": e.Object, "KMESH_REMEDY": remedy} {
 			if v != "" {
 				fields[name] = v
 			}
