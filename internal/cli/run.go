@@ -125,7 +125,29 @@ func (d *daemon) start(ctx context.Context) error {
 		return nil
 	}
 	d.notify.Extend(stepTime, "testing")
+	return d.test(ctx)
+}
+
+// test shows that what is up runs. What somebody took away since it came up is put back,
+// and tested once more: it is no reason to end.
+func (d *daemon) test(ctx context.Context) error {
+	err := loader.SelfTest(d.cfg)
+	if err == nil {
+		return nil
+	}
+	repaired, repairErr := d.loader.Reconcile(ctx)
+	if len(repaired) == 0 {
+		return errors.Join(err, repairErr)
+	}
+	d.tell(repaired)
 	return loader.SelfTest(d.cfg)
+}
+
+// tell logs what was repaired.
+func (d *daemon) tell(repaired []string) {
+	for _, what := range repaired {
+		d.cfg.Log.WithField("event", "repaired").Warnf("repaired: %s", what)
+	}
 }
 
 // watch has changes of the files told. Where the host has no watches left, the turns
@@ -160,9 +182,7 @@ func (d *daemon) turn(ctx context.Context) {
 		d.reload(ctx)
 	}
 	repaired, err := d.loader.Reconcile(ctx)
-	for _, what := range repaired {
-		d.cfg.Log.WithField("event", "repaired").Warnf("repaired: %s", what)
-	}
+	d.tell(repaired)
 	switch {
 	case ctx.Err() != nil:
 		return

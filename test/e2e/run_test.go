@@ -169,3 +169,35 @@ func TestASignalDuringTheStartOfRunEndsIt(t *testing.T) {
 	s.hear(0, "READY=1", "RELOADING=1", "READY=1")
 	s.stop(exitDone)
 }
+
+// A link that a stranger detaches between the start of run and its self-test is attached
+// anew, and run goes on.
+func TestRunPutsBackWhatGoesBeforeItsSelfTest(t *testing.T) {
+	n := newNode(t)
+	n.up()
+	link := filepath.Join(n.bpf, "kmesh_node", "ads", "link", "sockconn4")
+	m := newManager(t)
+	cmd := n.command("run")
+	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+m.socket)
+	detached := false
+	in := injector{call: "mkdir " + stable(filepath.Join(n.cg, "kmesh-selftest-")), every: true, instead: func() error {
+		if detached {
+			return nil
+		}
+		detached = true
+		return detachLink(link)
+	}}
+	ended := make(chan result, 1)
+	go func() { ended <- in.run(t, cmd) }()
+	m.hear(0, "READY=1")
+	if err := cmd.Process.Signal(unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	r := wantExit(t, exitDone, <-ended)
+	if !detached || !strings.Contains(r.err, "repaired: attached: sockconn4") {
+		t.Errorf("%v\ndoes not tell of the repair (detached: %v)", r, detached)
+	}
+	if err := wantUp(n); err != nil {
+		t.Error(err)
+	}
+}
