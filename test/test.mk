@@ -37,11 +37,14 @@ test-scripts: ## scripts/ with stand-ins for the package managers
 test-c: $(T)/store_test ## C unit tests under ASan and UBSan
 	$(Q)$(T)/store_test
 
-test-fault: $(BIN) $(T)/e2e ## kills, failing system calls, damage; FAULT_FULL=1: at every place (root)
-	$(Q)cd test/e2e && KMESH_FAULT_REPORT=$(CURDIR)/docs/reliability.md $(O)/test/e2e -test.v -test.timeout 3h -test.run '^TestFault'
+# Of the end-to-end tests those of the report.
+FAULT_TESTS := ^(TestFault|TestUpgradeAndModeChange|TestKilled.*Upgrade)
+
+test-fault: $(BIN) $(T)/e2e $(T)/builds/next ## kills, failing system calls, damage; FAULT_FULL=1: at every place (root)
+	$(Q)cd test/e2e && KMESH_FAULT_REPORT=$(CURDIR)/docs/reliability.md $(O)/test/e2e -test.v -test.timeout 3h -test.run '$(FAULT_TESTS)'
 
 test-e2e: $(BIN) $(T)/e2e $(T)/builds/next $(C_BINS) $(VARIANTS) ## end-to-end tests in network namespaces (root)
-	$(Q)cd test/e2e && $(O)/test/e2e -test.v -test.timeout 30m -test.skip '^TestFault'
+	$(Q)cd test/e2e && $(O)/test/e2e -test.v -test.timeout 30m -test.skip '$(FAULT_TESTS)'
 
 test-vm: $(BIN) $(T)/e2e ## both modes on Debian's kernels from 5.10 on, in QEMU; KERNELS="5.10 newest": these alone
 	$(Q)test/vm/run.sh $(T)/vm

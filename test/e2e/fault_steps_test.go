@@ -52,6 +52,8 @@ var operations = []operation{
 		func(s *faultSite) { s.want(exitDone, "apply", "-f", s.docs[1]); s.whole("apply again", 1) }, "", false},
 	{"`enroll`", func(s *faultSite) []string { return []string{"enroll", "--netns", s.server.path} },
 		func(s *faultSite) {
+			// What an apply leaves for the next writer has enroll publish.
+			s.want(exitDone, "apply", "-f", s.docs[1])
 			s.want(exitDone, "apply", "-f", s.docs[0])
 			s.run("unenroll", "--netns", s.server.path)
 		}, firstEndpoint,
@@ -281,8 +283,6 @@ func failEverywhere(s *faultSite, op operation, met map[string]bool) {
 	op.after(s)
 	tried := 0
 	slices.Reverse(steps) // the last time of each, where the first one was killed
-	op.before(s)
-	before := s.state()
 	for _, step := range once(steps, op.met(met)) {
 		kind := stepOf(step)
 		if kind.OnlyKill {
@@ -292,6 +292,8 @@ func failEverywhere(s *faultSite, op operation, met map[string]bool) {
 		if late && op.brief && faultRounds == 0 {
 			continue // as in the operations before it
 		}
+		op.before(s)
+		before := s.state()
 		var l *load
 		if op.under != nil {
 			l = s.pod.connects(vipA)
@@ -313,8 +315,6 @@ func failEverywhere(s *faultSite, op operation, met map[string]bool) {
 		}
 		if late {
 			op.after(s)
-			op.before(s)
-			before = s.state()
 		}
 	}
 	op.after(s)

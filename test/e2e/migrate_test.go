@@ -307,7 +307,7 @@ func TestEnrolmentsSinceAKilledUpgradeHold(t *testing.T) {
 // one or of the other.
 func killAndEnd(t *testing.T, n, next *node, whole func(when string)) {
 	t.Helper()
-	here := n
+	here, killed, failed := n, 0, 0
 	for i, step := range []string{"migrate", "migrate#4", "link", "linked", "commit", "follow", "rename", "rename#5", "write record"} {
 		for _, on := range []bool{true, false} {
 			there := here.other(n, next)
@@ -316,6 +316,11 @@ func killAndEnd(t *testing.T, n, next *node, whole func(when string)) {
 			r := runFault(t, there, what)
 			if r.code == exitDone {
 				t.Fatalf("%v\nwith the fault %s", r, what)
+			}
+			if i%2 == 0 {
+				killed++
+			} else {
+				failed++
 			}
 			whole("upgrade with the fault " + what)
 			if after := n.pinIDs(); i%2 == 1 && !maps.Equal(before, after) {
@@ -336,4 +341,6 @@ func killAndEnd(t *testing.T, n, next *node, whole func(when string)) {
 			}
 		}
 	}
+	report("`kill -9` at the steps of an upgrade to a build with other maps", killed)
+	report("a failure at the steps of an upgrade to a build with other maps", failed)
 }

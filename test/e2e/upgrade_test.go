@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -76,10 +77,14 @@ func (u *upgraded) none(missed string, least int) {
 	}
 }
 
+// leastChanges is how often the mode changes at least while everybody connects; between
+// two of them the build does twice.
+const leastChanges = 4
+
 func TestUpgradeAndModeChangeMissNoConnection(t *testing.T) {
 	u := newUpgraded(t, "ads")
 	updates, changes := 0, 0
-	for changes < 4 || u.dialers.made() < many {
+	for changes < leastChanges || u.dialers.made() < many {
 		for _, build := range []string{u.same, ""} {
 			r := wantExit(t, exitDone, u.up(build))
 			if !strings.Contains(r.err, "up: updated") {
@@ -92,6 +97,8 @@ func TestUpgradeAndModeChangeMissNoConnection(t *testing.T) {
 	}
 	u.none("missed or misrouted", many)
 	t.Logf("%d updates and %d changes of mode", updates, changes)
+	report(fmt.Sprintf("updates and changes of mode (so many at least) while 4 processes make at least %d connections", many),
+		3*leastChanges)
 }
 
 // A build that the verifier accepts and that does not work is found before it meets a
