@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/kmesh-net/kmesh-node/internal/exit"
 	"github.com/kmesh-net/kmesh-node/internal/xds"
 )
 
@@ -69,7 +70,7 @@ func (s *source) recall() error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("read what --config held: %w", err)
+		return &exit.Error{Code: exit.NotReady, Step: "read what --config held", Err: err, Remedy: "run as root, and let it be a file"}
 	}
 	if err := json.Unmarshal(b, &s.held); err != nil {
 		// What it named cannot be told from what came by other ways: it stays.

@@ -217,3 +217,13 @@ func duration(t *testing.T, s string) time.Duration {
 	}
 	return d
 }
+
+func TestHoldingsThatCannotBeReadAreTheHostsFault(t *testing.T) {
+	s, _ := sourceAt(t)
+	if err := os.Mkdir(s.cfg.SourceFiles()[0], 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.read(); exit.Code(err) != exit.NotReady || !strings.Contains(err.Error(), "run as root") {
+		t.Errorf("%v", err)
+	}
+}
