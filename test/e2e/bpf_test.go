@@ -37,20 +37,32 @@ func pinnedID(path string) (string, error) {
 		return "", err
 	}
 	defer unix.Close(fd)
-	data, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", fd))
+	info, err := fdinfo(fd)
 	if err != nil {
 		return "", err
 	}
-	info := string(data)
 	// A link's fdinfo names its program too.
 	for _, kind := range []string{"link", "map", "prog"} {
-		for _, line := range strings.Split(info, "\n") {
-			if id, ok := strings.CutPrefix(line, kind+"_id:"); ok {
-				return kind + " " + strings.TrimSpace(id), nil
-			}
+		if id := info[kind+"_id"]; id != "" {
+			return kind + " " + id, nil
 		}
 	}
 	return "", fmt.Errorf("fdinfo of %s: no id in %q", path, info)
+}
+
+// fdinfo is what the kernel tells about a descriptor.
+func fdinfo(fd int) (map[string]string, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", fd))
+	if err != nil {
+		return nil, err
+	}
+	info := map[string]string{}
+	for _, line := range strings.Split(string(data), "\n") {
+		if k, v, ok := strings.Cut(line, ":"); ok {
+			info[k] = strings.TrimSpace(v)
+		}
+	}
+	return info, nil
 }
 
 // mapElem writes (BPF_MAP_UPDATE_ELEM) or removes (BPF_MAP_DELETE_ELEM) an

@@ -203,21 +203,6 @@ func describe(path string) (string, error) {
 	return what + " " + elems, err
 }
 
-// fdinfo is what the kernel tells about a descriptor.
-func fdinfo(fd int) (map[string]string, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", fd))
-	if err != nil {
-		return nil, err
-	}
-	info := map[string]string{}
-	for _, line := range strings.Split(string(data), "\n") {
-		if k, v, ok := strings.Cut(line, ":"); ok {
-			info[k] = strings.TrimSpace(v)
-		}
-	}
-	return info, nil
-}
-
 // elements returns all of a map's elements, in hexadecimal, sorted.
 func elements(fd int, info map[string]string) (string, error) {
 	size := func(name string) int {
