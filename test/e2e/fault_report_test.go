@@ -88,6 +88,9 @@ func writeFaultReport() error {
 		"| fault | tried | outcome |\n|---|---|---|\n", how)
 	var errs []error
 	for _, r := range faultRows {
+		if r.tried == 0 {
+			continue // it has no step that another row has not
+		}
 		outcome := outcomeOf(r.fault)
 		if outcome == "" {
 			errs = append(errs, fmt.Errorf("report: no outcome of %q", r.fault))
