@@ -18,6 +18,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kmesh-net/kmesh-node/test/machine"
 )
 
 // roleEnv tells a process of this binary what it is: the one that go test starts
@@ -82,7 +84,7 @@ func outer(m *testing.M) (code int, err error) {
 		return 1, fmt.Errorf("make directory: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	before, err := bpfObjects()
+	before, err := machine.Objects()
 	if err != nil {
 		return 1, err
 	}
@@ -90,7 +92,7 @@ func outer(m *testing.M) (code int, err error) {
 	if code != 0 {
 		err = errors.Join(err, saveJournal(dir))
 	}
-	return code, errors.Join(err, nothingNew(before))
+	return code, errors.Join(err, machine.NothingLeft(before))
 }
 
 // saveJournal keeps what PID 1 and the units said, for people.
