@@ -144,21 +144,15 @@ func (k *node) lookNICs(names []string) (alive bool, err error) {
 
 // lookPod is attachPod without its effect.
 func (k *node) lookPod(cookie uint64, path string, carried bool) error {
-	p, err := lookInto(cookie, path)
-	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
-		return nil // it ended by now
+	p, devices, err := k.unlinked(cookie, path)
+	if errors.Is(err, errEnded) {
+		return nil
 	}
 	if err != nil {
-		return attachError("attach", nicProgram, err, "")
+		return err
 	}
-	for _, d := range p.nics {
+	for _, d := range devices {
 		name := nicLink(cookie, d.index)
-		if k.nics[name] {
-			continue
-		}
-		if err := sendsBack(p, d, k.next.XDPMode); err != nil {
-			return attachError("attach", nicProgram, err, nicRemedy(err))
-		}
 		for _, id := range d.xdp {
 			if !k.ownProgram(id) {
 				err := fmt.Errorf("device %s of %s: program %d: %w", d.name, path, id, unix.EBUSY)
@@ -192,15 +186,12 @@ func (k *node) ownProgram(id uint32) bool {
 // lookAddresses is writePod without its effect.
 func (k *node) lookAddresses(p pod, carried bool) error {
 	if !carried && (k.resized["km_netns"] || k.resized["km_peer"]) {
+		// Its entry, or its peers, are another build's: it is carried over.
 		k.addEnrolment(p.cookie, false, p.path)
 		return nil
 	}
 	fd := k.FD("km_netns")
 	var have kmNetns
-	if !carried && k.resized["km_netns"] {
-		k.addEnrolment(p.cookie, false, p.path) // its entry is another build's: it is carried over
-		return nil
-	}
 	if carried || fd < 0 || mapLookup(fd, p.cookie, &have) != nil {
 		k.addEnrolment(p.cookie, true, p.path)
 		return nil

@@ -158,25 +158,43 @@ func (k *node) updateNIC(name string, link int, oldID uint32) (bool, error) {
 	return true, nil
 }
 
-// attachPod attaches to the devices of a namespace that have no link yet, and
-// brings its entry in km_netns up to date.
-func (k *node) attachPod(cookie uint64, path string) error {
-	p, err := lookInto(cookie, path)
+// errEnded says that a namespace went while it was looked at.
+var errEnded = errors.New("it ended by now")
+
+// unlinked are the devices of a namespace that have no link yet and may have one.
+func (k *node) unlinked(cookie uint64, path string) (p pod, devices []nic, err error) {
+	p, err = lookInto(cookie, path)
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
-		k.log.Debugf("%v: it ended by now", err)
-		return nil
+		return p, nil, fmt.Errorf("%w: %w", err, errEnded)
 	}
 	if err != nil {
-		return attachError("attach", nicProgram, err, "")
+		return p, nil, attachError("attach", nicProgram, err, "")
 	}
 	for _, d := range p.nics {
-		name := nicLink(cookie, d.index)
-		if k.nics[name] {
+		if k.nics[nicLink(cookie, d.index)] {
 			continue
 		}
 		if err := sendsBack(p, d, k.next.XDPMode); err != nil {
-			return attachError("attach", nicProgram, err, nicRemedy(err))
+			return p, nil, attachError("attach", nicProgram, err, nicRemedy(err))
 		}
+		devices = append(devices, d)
+	}
+	return p, devices, nil
+}
+
+// attachPod attaches to the devices of a namespace that have no link yet, and
+// brings its entry in km_netns up to date.
+func (k *node) attachPod(cookie uint64, path string) error {
+	p, devices, err := k.unlinked(cookie, path)
+	if errors.Is(err, errEnded) {
+		k.log.Debug(err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, d := range devices {
+		name := nicLink(cookie, d.index)
 		if err := fault("device"); err != nil {
 			return attachError("attach", nicProgram+" to device "+d.name, err, "")
 		}
