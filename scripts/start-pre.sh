@@ -34,7 +34,7 @@ fi
 
 # What is well goes without saying.
 code=0
-found=$("$node" check --mount) || code=$?
+found=$("$node" check --mount -o table) || code=$?
 echo "$found" | grep -v '^ok ' | sed -n '2,$s/^/check: /p'
 # A unit does not try again where run itself ends with usage (2).
 if [ "$code" -eq 2 ] && [ -n "${INVOCATION_ID-}" ]; then exit 0; fi
