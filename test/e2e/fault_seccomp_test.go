@@ -203,29 +203,23 @@ func ioctl(fd int, request uintptr, arg unsafe.Pointer) error {
 // label names a call and what it is about, as far as that is the same each time; ""
 // for calls that are not the loader's.
 func (n *seccompNotif) label() string {
-	switch n.nr {
-	case unix.SYS_BPF:
+	if n.nr == unix.SYS_BPF {
 		return n.bpfLabel()
-	case unix.SYS_OPENAT:
-		return pathLabel("open", n.text(n.args[1]))
-	case unix.SYS_NEWFSTATAT:
-		return pathLabel("stat", n.text(n.args[1]))
-	case unix.SYS_MKDIRAT:
-		return pathLabel("mkdir", n.text(n.args[1]))
-	case unix.SYS_UNLINKAT:
-		return pathLabel("unlink", n.text(n.args[1]))
-	case unix.SYS_RENAMEAT:
-		return pathLabel("rename", n.text(n.args[3]))
-	case unix.SYS_RENAMEAT2:
-		return pathLabel("rename", n.text(n.args[3]))
-	case unix.SYS_STATFS:
-		return pathLabel("statfs", n.text(n.args[0]))
-	case unix.SYS_MOUNT:
-		return pathLabel("mount", n.text(n.args[1]))
-	case unix.SYS_UMOUNT2:
-		return pathLabel("umount", n.text(n.args[0]))
+	}
+	if c, ok := pathCalls[n.nr]; ok {
+		return pathLabel(c.name, n.text(n.args[c.path]))
 	}
 	return callNames[n.nr]
+}
+
+// pathCalls are calls about the path that the argument of that number points to.
+var pathCalls = map[int32]struct {
+	name string
+	path int
+}{
+	unix.SYS_OPENAT: {"open", 1}, unix.SYS_NEWFSTATAT: {"stat", 1}, unix.SYS_MKDIRAT: {"mkdir", 1}, unix.SYS_UNLINKAT: {"unlink", 1},
+	unix.SYS_RENAMEAT: {"rename", 3}, unix.SYS_RENAMEAT2: {"rename", 3}, unix.SYS_STATFS: {"statfs", 0}, unix.SYS_MOUNT: {"mount", 1},
+	unix.SYS_UMOUNT2: {"umount", 0},
 }
 
 var callNames = map[int32]string{
