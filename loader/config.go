@@ -60,6 +60,9 @@ type Config struct {
 	// Configure puts the configuration into the maps of a mode that the other one gives way
 	// to, before it does; nil: later. It is called on a change of mode only.
 	Configure func(*Handles) error
+	// Aside is called with what opens the store of this process for a moment, where one
+	// who stays may have it open; nil: nobody has.
+	Aside func(func() error) error
 	// Objects holds the BPF objects as NAME.bpf.o in its root.
 	Objects fs.FS
 	Log     *logrus.Logger

@@ -24,6 +24,14 @@ func (k *node) openStore() error {
 	if k.found.Maps["km_meta"] != meta.ID {
 		k.undo.push("remove lock of the store", func() error { return removeStoreLock(meta.ID) })
 	}
+	if k.cfg.Aside != nil {
+		return k.cfg.Aside(k.proveStore)
+	}
+	return k.proveStore()
+}
+
+// proveStore opens the store and closes it again.
+func (k *node) proveStore() error {
 	store.SetLockTimeout(k.cfg.LockTimeout)
 	s, err := store.Open()
 	if errors.Is(err, store.ErrLocked) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/kmesh-net/kmesh-node/internal/keeper"
 	"github.com/kmesh-net/kmesh-node/internal/service"
 	"github.com/kmesh-net/kmesh-node/loader"
 )
@@ -41,8 +42,10 @@ func (c *command) run() *cli.Command {
 			if err != nil {
 				return err
 			}
-			d := &daemon{cfg: cfg, src: newSource(cfg, listFlag(ctx, "config")), notify: service.NewNotifier(cfg.Log),
-				loader: loader.NewBpfLoader(cfg)}
+			d := &daemon{cfg: cfg, notify: service.NewNotifier(cfg.Log), loader: loader.NewBpfLoader(cfg)}
+			d.keeper = keeper.New(cfg, false)
+			cfg.Aside = d.keeper.Aside
+			d.src = newSource(cfg, listFlag(ctx, "config"))
 			return d.run(ctx.Context, interval)
 		})}
 }
@@ -81,6 +84,19 @@ type daemon struct {
 	notify  *service.Notifier
 	seen    uint64 // fingerprint of the files when they were read
 	err     error  // of the last turn
+
+	keeper *keeper.Keeper // of the maps, for the parts
+	parts  []part
+}
+
+// part is something that runs beside the loop.
+type part interface {
+	// start is called in the order of the parts, once the data plane is up and its
+	// configuration read; an error ends `run`. It returns before long, or asks for
+	// more time with Notifier.Extend.
+	start(ctx context.Context) error
+	// close is called, the last part first, for each that was started.
+	close() error
 }
 
 func (d *daemon) run(ctx context.Context, interval time.Duration) (err error) {
@@ -91,7 +107,12 @@ func (d *daemon) run(ctx context.Context, interval time.Duration) (err error) {
 		defer func() { err = errors.Join(err, d.watcher.Close()) }()
 	}
 	defer d.loader.Stop()
-	err = d.start(ctx)
+	defer func() { err = errors.Join(err, d.keeper.Close()) }()
+	if err = d.start(ctx); err == nil {
+		var stop func() error
+		stop, err = d.startParts(ctx)
+		defer func() { err = errors.Join(err, stop()) }()
+	}
 	if ctx.Err() != nil && (err == nil || isAlone(err, loader.ErrInterrupted)) {
 		d.cfg.Log.Info("run: stopped before the start was over")
 		return nil
@@ -105,6 +126,24 @@ func (d *daemon) run(ctx context.Context, interval time.Duration) (err error) {
 	loop.Run(ctx)
 	d.cfg.Log.Info("run: stopped; the data plane stays")
 	return nil
+}
+
+// startParts starts each part; stop closes those that were started.
+func (d *daemon) startParts(ctx context.Context) (stop func() error, err error) {
+	started := 0
+	stop = func() (err error) {
+		for _, p := range slices.Backward(d.parts[:started]) {
+			err = errors.Join(err, p.close())
+		}
+		return err
+	}
+	for _, p := range d.parts {
+		if err := p.start(ctx); err != nil {
+			return stop, err
+		}
+		started++
+	}
+	return stop, nil
 }
 
 // start comes up, brings the configuration into force and shows that both work. Where
