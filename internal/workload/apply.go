@@ -19,6 +19,8 @@ type Result struct {
 	Notes []string
 	// Skipped are the errors of invalid resources that were left out.
 	Skipped []error
+	// SkippedNames are what the control plane calls them, in the same order.
+	SkippedNames []string
 }
 
 // Apply publishes docs, later ones over earlier ones, as one change. An error about
@@ -33,7 +35,7 @@ func (s *Store) Apply(docs []xds.Document, skipInvalid bool) (*Result, error) {
 	if len(b.errs) > 0 && !skipInvalid {
 		return nil, xds.Reject(b.errs)
 	}
-	b.res.Skipped = b.errs
+	b.res.Skipped, b.res.SkippedNames = b.errs, b.invalids
 	err := s.current(func(l *live) error {
 		changes := b.changes(l)
 		for _, c := range changes {

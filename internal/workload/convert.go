@@ -28,9 +28,10 @@ type arrived struct {
 
 // batch gathers what documents ask for.
 type batch struct {
-	res  *Result
-	docs []arrived
-	errs []error
+	res      *Result
+	docs     []arrived
+	errs     []error
+	invalids []string // their names
 }
 
 // convert validates all resources. It touches no state.
@@ -92,6 +93,7 @@ func convert(m proto.Message) (*resource, error) {
 }
 
 func (b *batch) invalid(d *xds.Document, k Kind, name string, err error) {
+	b.invalids = append(b.invalids, name)
 	what := string(d.Kind)
 	if k != 0 {
 		what = k.String()

@@ -7,7 +7,9 @@ package workload
 
 import (
 	"errors"
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -121,6 +123,17 @@ func (s *Store) Resource(id uint32) (kind, name string, ok bool) {
 		return nil
 	})
 	return kind, name, ok && err == nil
+}
+
+// Names are those of all resources of some kinds, in no order.
+func (s *Store) Names(kinds ...Kind) (names []string, err error) {
+	err = s.current(func(l *live) error {
+		for _, k := range kinds {
+			names = slices.AppendSeq(names, maps.Keys(l.model.res[k]))
+		}
+		return nil
+	})
+	return names, err
 }
 
 // Policy returns the name of the policy that denials name by id.

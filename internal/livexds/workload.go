@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package livexds
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/kmesh-net/kmesh-node/internal/keeper"
+	"github.com/kmesh-net/kmesh-node/internal/workload"
+	"github.com/kmesh-net/kmesh-node/internal/xds"
+	"github.com/kmesh-net/kmesh-node/internal/xdsclient"
+	"github.com/kmesh-net/kmesh-node/loader"
+)
+
+// Workload puts what a control plane of ambient mode sends into the maps of workload
+// mode. It keeps nothing of its own: names and contents are in the maps.
+type Workload struct {
+	keeper *keeper.Keeper
+	log    *logrus.Logger
+
+	mu   sync.Mutex
+	come map[xds.Kind]bool // the first response did
+}
+
+// NewWorkload returns the sink of workload mode, which writes through k.
+func NewWorkload(k *keeper.Keeper, log *logrus.Logger) *Workload {
+	return &Workload{keeper: k, log: log, come: map[xds.Kind]bool{}}
+}
+
+// kindsOf is what a response of each type is, and what it holds: istiod names workloads and
+// services, which share a type, by one name each.
+var kindsOf = map[string]struct {
+	document xds.Kind
+	held     []workload.Kind
+}{
+	xdsclient.AddressType:       {xds.KindAddress, []workload.Kind{workload.Workload, workload.Service}},
+	xdsclient.AuthorizationType: {xds.KindAuthorization, []workload.Kind{workload.Policy}},
+}
+
+// Types are Address, then Authorization: a policy is about workloads.
+func (w *Workload) Types() []string { return []string{xdsclient.AddressType, xdsclient.AuthorizationType} }
+
+// Update publishes one response as one change: see xdsclient.Sink.
+func (w *Workload) Update(_ context.Context, d *xds.Document) (rejected []xdsclient.Rejected, err error) {
+	var r *workload.Result
+	err = w.keeper.Workload(func(s *workload.Store, _ *loader.Handles) (err error) {
+		r, err = s.Apply([]xds.Document{*d}, true)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("publish %s: %w", d.Kind, err)
+	}
+	for _, text := range r.Warnings {
+		w.log.Warn(text)
+	}
+	for _, text := range r.Notes {
+		w.log.Debug(text)
+	}
+	for i, err := range r.Skipped {
+		rejected = append(rejected, xdsclient.Rejected{Name: r.SkippedNames[i], Err: err})
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.come[d.Kind] = true
+	return rejected, nil
+}
+
+// Names: both types are asked for whole.
+func (w *Workload) Names(string) (names []string, byName bool) { return nil, false }
+
+// Held are the names that the maps hold, those of workloads and of services as one list.
+func (w *Workload) Held(typeURL string) (names []string, err error) {
+	of, ok := kindsOf[typeURL]
+	if !ok {
+		return nil, fmt.Errorf("read names: %s is no type of workload mode", typeURL)
+	}
+	err = w.keeper.Workload(func(s *workload.Store, _ *loader.Handles) (err error) {
+		names, err = s.Names(of.held...)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read names: %w", err)
+	}
+	return names, nil
+}
+
+// Synced says whether both types have been answered.
+func (w *Workload) Synced() (ok bool, missing string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var absent []string
+	for _, t := range w.Types() {
+		if k := kindsOf[t].document; !w.come[k] {
+			absent = append(absent, string(k))
+		}
+	}
+	return len(absent) == 0, strings.Join(absent, ", ")
+}
