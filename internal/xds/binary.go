@@ -247,10 +247,7 @@ func decodeBinary(path string, e *envelope) (Document, error) {
 	}
 	errs := make([]error, len(e.resources))
 	Each(len(errs), func(i int) {
-		// A condition that is left out would make a policy another one: whoever
-		// takes policies refuses what is unknown in them.
-		o := proto.UnmarshalOptions{DiscardUnknown: d.Kind != KindAuthorization}
-		errs[i] = o.Unmarshal(e.resources[i].value, d.Resources[i])
+		errs[i] = unmarshal(d.Kind, e.resources[i].value, d.Resources[i])
 	})
 	for i, err := range errs {
 		if err != nil {

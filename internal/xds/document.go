@@ -43,6 +43,8 @@ type Document struct {
 	Complete bool
 	// Resources are Envoy's messages, Istio's or kmesh-node's own.
 	Resources []proto.Message
+	// Raw are resources that are not decoded yet: see Response.
+	Raw []Raw
 	// Removed are names of resources of Kind that go away.
 	Removed []string
 	// Warnings are about what Parse left out.

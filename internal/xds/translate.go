@@ -42,9 +42,11 @@ type Result struct {
 	// Notes name what cannot be honoured at connect; those of resources in Ops are
 	// in the resources as well.
 	Notes []string
-	// Skipped are the errors of invalid resources that were left out.
-	Skipped []error
-	Counts  map[config.Kind]Count
+	// Skipped are the errors of invalid resources that were left out, Rejected the same
+	// with their names.
+	Skipped  []error
+	Rejected []Rejection
+	Counts   map[config.Kind]Count
 }
 
 // Translate makes one batch of docs, later ones over earlier ones, given what the
@@ -142,13 +144,9 @@ func (b *batch) note(k Kind, name, note string) {
 
 // invalid records that a resource of d is invalid.
 func (b *batch) invalid(d *Document, k Kind, name string, err error) {
-	if name == "" {
-		name = "without a name"
-	}
-	b.errs = append(b.errs, &exit.Error{
-		Code: exit.Rejected, Step: "check configuration",
-		Object: fmt.Sprintf("%s: %s %s", d.Path, k, Clip(name)), Err: err,
-	})
+	r := d.reject(k, name, err)
+	b.res.Rejected = append(b.res.Rejected, r)
+	b.errs = append(b.errs, r.Err)
 }
 
 // finish turns what was gathered into operations.

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package xds
+
+import (
+	"fmt"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kmesh-net/kmesh-node/internal/exit"
+)
+
+// Raw is one resource of a response as it came: most of a push is what was there
+// before, and is never decoded.
+type Raw struct {
+	// Name as the response calls it; "": as the resource calls itself.
+	Name string
+	URL  string // of its type
+	// Value is its wire form, which is kept and not changed.
+	Value []byte
+}
+
+// Rejection is a resource that is invalid.
+type Rejection struct {
+	Kind Kind
+	Name string
+	Err  error // *exit.Error of code Rejected: document, resource, field
+}
+
+// Response returns the document of a response of that type, which came by way of path;
+// its resources stay undecoded. The error of a type that is unknown is *exit.Error with
+// code Rejected.
+func Response(path, typeURL string, delta bool, resources []Raw, removed []string) (*Document, error) {
+	d := &Document{}
+	err := d.begin(path, typeURL, delta)
+	if err == nil {
+		err = d.end(removed)
+	}
+	if err != nil {
+		return nil, &exit.Error{Code: exit.Rejected, Step: "read configuration", Object: path, Err: err}
+	}
+	d.Raw = resources
+	return d, nil
+}
+
+// NameOf returns what raw resource i is called: the first field of its message, where
+// its response says nothing.
+func (d *Document) NameOf(i int) string {
+	r := &d.Raw[i]
+	if r.Name != "" {
+		return r.Name
+	}
+	num, typ, n := protowire.ConsumeTag(r.Value)
+	if n < 0 || num != 1 || typ != protowire.BytesType {
+		return ""
+	}
+	name, n := protowire.ConsumeString(r.Value[n:])
+	if n < 0 {
+		return ""
+	}
+	return name
+}
+
+// Decode decodes all raw resources, and returns those that cannot be: the others are
+// the document's Resources.
+func (d *Document) Decode() []Rejection {
+	all := make([]proto.Message, len(d.Raw))
+	errs := make([]error, len(d.Raw))
+	Each(len(all), func(i int) { all[i], errs[i] = d.decode(&d.Raw[i]) })
+	var bad []Rejection
+	for i, err := range errs {
+		if err != nil {
+			bad = append(bad, d.reject(d.Kind, d.NameOf(i), err))
+			continue
+		}
+		d.Resources = append(d.Resources, all[i])
+	}
+	d.Raw = nil
+	return bad
+}
+
+// decode decodes one resource, which must be of the document's kind.
+func (d *Document) decode(r *Raw) (proto.Message, error) {
+	t, err := typeOf(r.URL)
+	if err != nil {
+		return nil, err
+	}
+	if t.kind != d.Kind {
+		return nil, fmt.Errorf("a %s in a response of %s", t.kind, d.Kind)
+	}
+	m := t.make()
+	if err := unmarshal(d.Kind, r.Value, m); err != nil {
+		return nil, fmt.Errorf("%s", tidy(err))
+	}
+	return m, nil
+}
+
+// unmarshal reads the wire form of a resource.
+func unmarshal(k Kind, wire []byte, m proto.Message) error {
+	// A condition that is left out would make a policy another one: whoever
+	// takes policies refuses what is unknown in them.
+	o := proto.UnmarshalOptions{DiscardUnknown: k != KindAuthorization}
+	return o.Unmarshal(wire, m)
+}
+
+// reject makes a rejection of what is wrong with a resource of d.
+func (d *Document) reject(k Kind, name string, err error) Rejection {
+	shown := Clip(name)
+	if name == "" {
+		shown = "without a name"
+	}
+	return Rejection{Kind: k, Name: name, Err: &exit.Error{
+		Code: exit.Rejected, Step: "check configuration", Object: fmt.Sprintf("%s: %s %s", d.Path, k, shown), Err: err,
+	}}
+}
