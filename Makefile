@@ -69,7 +69,10 @@ export CGO_LDFLAGS := $(CURDIR)/$(STORE_A) $(CURDIR)/$(LIBBPF_A) $(SYSROOT_LIBS:
 export GOARCH := $(ARCH)
 export GOTOOLCHAIN ?= auto
 export CC
-GOFLAGS_ALL = -buildvcs=false -tags=netgo,osusergo -ldflags=-X=$(PKG)/internal/cli.native=$(DIGEST)
+# Left out of the libraries: what draws text/template in, and completions of a kind
+# that is not used here.
+TAGS := netgo,osusergo,grpcnotrace,urfave_cli_no_docs,urfave_cli_no_suggest
+GOFLAGS_ALL = -buildvcs=false -tags=$(TAGS) -ldflags=-X=$(PKG)/internal/cli.native=$(DIGEST)
 GO_CMD = GOFLAGS="$(GOFLAGS_ALL)" $(GO)
 LDFLAGS = -s -w -linkmode external -extldflags=-static -X=$(PKG)/internal/cli.native=$(DIGEST) \
 	-X=$(PKG)/internal/cli.version=$$(sed -n 1p $(B)/version) -X=$(PKG)/internal/cli.commit=$$(sed -n 2p $(B)/version)
@@ -86,16 +89,21 @@ c: $(STORE_A) ## the store, as a static library
 demo: $(B)/test/demo
 
 # The objects of programs that are no longer there would be embedded too.
-$(BIN): $(filter-out %_test.go,$(GO_SRC)) go.mod go.sum $(BPF) $(STORE_A) $(LIBBPF_A) $(B)/version
+$(BIN): $(filter-out %_test.go,$(GO_SRC)) go.mod go.sum $(BPF) $(STORE_A) $(LIBBPF_A) $(B)/version $(B)/overlay.json
 	$(call say,GO,$@)
 	$(Q)rm -f $(filter-out $(BPF),$(wildcard $(B)/bpf/*.o))
-	$(Q)$(GO_CMD) build -trimpath -ldflags "$(LDFLAGS)" -o $@ .
+	$(Q)$(GO_CMD) build -trimpath -overlay $(B)/overlay.json -ldflags "$(LDFLAGS)" -o $@ .
 
 $(B)/version: FORCE
 	$(Q)mkdir -p $(B)
 	$(Q){ git describe --tags --always --dirty 2>/dev/null || echo unknown; \
 		git rev-parse HEAD 2>/dev/null || echo unknown; } >$@.new; \
 		if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+# It names files of the Go that is found.
+$(B)/overlay.json: FORCE
+	$(Q)mkdir -p $(B) && GO='$(GO)' scripts/overlay.sh $@.new
+	$(Q)if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 $(LIBBPF_A): scripts/libbpf.sh scripts/apt-private.sh
 	$(call say,LIBBPF,$@)

@@ -59,6 +59,7 @@ func collectLate() { debug.SetGCPercent(400) }
 func collectAsUsual() { debug.SetGCPercent(100) }
 
 func newApp(c *command) *cli.App {
+	cli.HelpPrinter = c.showHelp
 	app := &cli.App{
 		Name:                      "kmesh-node",
 		Usage:                     "brings the Kmesh eBPF data plane up on this host",
@@ -90,7 +91,7 @@ func noCommand(ctx *cli.Context) error {
 	if w := ctx.Args().First(); w != "" {
 		return usage("%q is not a command", w)
 	}
-	cli.HelpPrinter(ctx.App.ErrWriter, cli.AppHelpTemplate, ctx.App)
+	cli.HelpPrinter(ctx.App.ErrWriter, "", ctx.App)
 	return usage("no command")
 }
 

@@ -6,7 +6,7 @@
 # their own, so that nothing of it reaches this host; and the arm64 binary on an
 # arm64 kernel under emulation.
 #
-# usage: run.sh [SUITE…]      man, completion, version, install, deb, dist, arm64
+# usage: run.sh [SUITE…]      man, completion, version, size, install, deb, dist, arm64
 set -eu
 
 top=$(cd "$(dirname "$0")/../.." && pwd)
@@ -18,7 +18,7 @@ export top here
 	echo "test-package: not root: run 'sudo make test-package'" >&2
 	exit 1
 }
-[ $# -gt 0 ] || set -- man completion version install deb dist arm64
+[ $# -gt 0 ] || set -- man completion version size install deb dist arm64
 
 tmp=$(mktemp -d)
 export tmp
@@ -68,7 +68,7 @@ failed=0
 for suite; do
 	case $suite in
 	install | deb) private "$suite" ;;
-	man | completion | version | dist | arm64) "$here/$suite.sh" ;;
+	man | completion | version | size | dist | arm64) "$here/$suite.sh" ;;
 	*)
 		echo "test-package: no suite $suite" >&2
 		exit 2
