@@ -14,6 +14,7 @@
  *   -ETIMEDOUT  another process holds the store's lock
  *   -EUCLEAN    the maps hold what no writer of this version left there
  *   -ENODEV     deserial_init has not been called
+ *   -EAGAIN     the maps are at another version than the one given
  * Every call may be made from any thread. A store is not passed on by fork(): the
  * child shares its lock with the parent; it opens its own after exec.
  */
@@ -81,6 +82,21 @@ struct deserial_op {
  * with what is there already, change nothing. */
 int deserial_update_batch(const struct deserial_op *ops, size_t n);
 
+/* Which maps, and what was published into them. */
+struct deserial_version {
+	uint32_t maps; /* id of the map of the generation */
+	uint64_t generation;
+};
+
+/* The version now. It takes no lock: what is read later may be newer. */
+int deserial_version(struct deserial_version *version);
+
+/* As deserial_update_batch, if *at is the version still: for ops that were made from
+ * what was there then. Sets *at to the version afterwards. -EAGAIN: it was another
+ * one, and nothing changed. */
+int deserial_update_batch_at(const struct deserial_op *ops, size_t n,
+			     struct deserial_version *at);
+
 /* As deserial_lookup_elem, in wire form; *wire is for free(). */
 int deserial_lookup_wire(const void *key, const ProtobufCMessageDescriptor *descriptor,
 			 uint8_t **wire, size_t *len);
@@ -144,6 +160,29 @@ struct deserial_endpoint {
 
 /* What connects saw of a cluster's endpoints; *endpoints is for free(). */
 int deserial_endpoints(const char *cluster, struct deserial_endpoint **endpoints, size_t *n);
+
+/* What connects saw of one cluster, over its endpoints. */
+struct deserial_service {
+	const char *name; /* name_len bytes, no terminating zero */
+	uint32_t name_len;
+	uint32_t endpoints;
+	uint32_t ejected; /* of them, for the time being */
+	uint32_t active;  /* connections open, LEAST_REQUEST only */
+	uint64_t ok;
+	uint64_t latency_ns; /* sum over ok */
+	uint64_t refused;
+	uint64_t timeouts;
+	uint64_t errors;
+	uint64_t ejections;
+};
+
+/* Every cluster that there is, in no order. now: CLOCK_MONOTONIC, ns. *services is for
+ * free(), and the names with it. */
+int deserial_services(uint64_t now, struct deserial_service **services, size_t *n);
+
+/* The name of the cluster at an index of km_cluster, with a terminating zero; size: at
+ * least KM_MAX_NAME + 1. -ENOENT when nothing has that index. */
+int deserial_cluster_name(uint32_t root, char *name, size_t size);
 
 #ifdef __cplusplus
 }

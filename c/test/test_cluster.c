@@ -271,6 +271,59 @@ static void what_connects_saw_can_be_asked_for(void)
 	CHECK_ERROR("Cluster b: not there");
 }
 
+static void clusters_sum_their_endpoints(void)
+{
+	Cluster__Cluster *c = make_simple("a", "10.0.0.1:80 10.0.0.2:80");
+	struct km_endpoint_stats *counted;
+	struct deserial_service *s;
+	struct km_endpoint *e;
+	size_t n;
+	char name[KM_MAX_NAME + 1];
+
+	/* One node in two groups counts once. */
+	make_endpoint(make_locality(c, 0, 1), "10.0.0.1:80", 0);
+	CHECK_INT(deserial_init(), 0);
+	CHECK_INT(put(c), 0);
+	CHECK_INT(put(make_simple("other", "10.0.0.1:80")), 0);
+	for (int i = 1; i <= 2; i++) {
+		char address[] = "10.0.0.1:80";
+		uint32_t handle;
+
+		address[7] = (char)('0' + i);
+		handle = endpoint_handle("a", address);
+		e = fake_node(handle);
+		counted = fake_node(handle + 1);
+		e->ejected_until = 100 * i;
+		e->active = i;
+		counted->ok = 10 * i;
+		counted->latency_ns = 1000 * i;
+		counted->refused = 2 * i;
+		counted->timeouts = 3 * i;
+		counted->errors = 4 * i;
+		counted->ejections = 5 * i;
+	}
+	CHECK_INT(deserial_services(150, &s, &n), 0);
+	if (CHECK_INT(n, 2)) {
+		const struct deserial_service *a = s[0].name_len == 1 ? &s[0] : &s[1];
+
+		CHECK(a->name_len == 1 && a->name[0] == 'a' && a->endpoints == 2);
+		CHECK(a->ejected == 1 && a->active == 3 && a->ok == 30 && a->latency_ns == 3000);
+		CHECK(a->refused == 6 && a->timeouts == 9 && a->errors == 12 && a->ejections == 15);
+		a = a == s ? s + 1 : s;
+		CHECK(a->name_len == 5 && !memcmp(a->name, "other", 5) && a->endpoints == 1 &&
+		      !a->ok && !a->ejected);
+	}
+	free(s);
+	CHECK_INT(deserial_cluster_name(cluster_root("other"), name, sizeof(name)), 0);
+	CHECK_TEXT(name, "other");
+	CHECK_INT(deserial_cluster_name(KM_MAX_CLUSTERS, name, sizeof(name)), -ENOENT);
+	CHECK_INT(delete_cluster("a"), 0);
+	CHECK_INT(delete_cluster("other"), 0);
+	CHECK_INT(deserial_services(150, &s, &n), 0);
+	CHECK_INT(n, 0);
+	free(s);
+}
+
 static void bad_endpoints_are_refused(void)
 {
 	static const struct {
@@ -333,6 +386,7 @@ const struct test cluster_tests[] = {
 	TEST(weights_of_kept_endpoints_follow),
 	TEST(a_refused_batch_leaves_weights),
 	TEST(what_connects_saw_can_be_asked_for),
+	TEST(clusters_sum_their_endpoints),
 	TEST(bad_endpoints_are_refused),
 	TEST(every_count_of_endpoints_fits),
 	TESTS_END,
