@@ -81,7 +81,9 @@ void batch_free(struct batch *b);
  * any of them is seen. */
 int commit(struct batch *b);
 
-/* *changed: resources that are not what they were. */
-int publish(struct store *s, const struct deserial_op *ops, size_t n, size_t *changed);
+/* *changed: resources that are not what they were. at, where it is not NULL, is the
+ * version that ops are for, and set to the one afterwards. */
+int publish(struct store *s, const struct deserial_op *ops, size_t n, struct deserial_version *at,
+	    size_t *changed);
 
 #endif

@@ -77,7 +77,7 @@ int delete_all(struct store *s)
 	}
 	leave(s);
 	if (!err && d.n)
-		err = publish(s, d.ops, d.n, &changed);
+		err = publish(s, d.ops, d.n, NULL, &changed);
 	free(d.ops);
 	free(d.names);
 	free(d.addresses);

@@ -207,7 +207,18 @@ void deserial_set_lock_timeout(unsigned int ms)
 	pthread_mutex_unlock(&store.mutex);
 }
 
-int deserial_update_batch(const struct deserial_op *ops, size_t n)
+int deserial_version(struct deserial_version *version)
+{
+	struct store *s = store_get();
+
+	if (!s)
+		return -ENODEV;
+	*version = version_of(s);
+	store_put(s);
+	return 0;
+}
+
+int deserial_update_batch_at(const struct deserial_op *ops, size_t n, struct deserial_version *at)
 {
 	struct store *s = store_get();
 	size_t changed;
@@ -215,9 +226,14 @@ int deserial_update_batch(const struct deserial_op *ops, size_t n)
 
 	if (!s)
 		return -ENODEV;
-	err = publish(s, ops, n, &changed);
+	err = publish(s, ops, n, at, &changed);
 	store_put(s);
 	return err;
+}
+
+int deserial_update_batch(const struct deserial_op *ops, size_t n)
+{
+	return deserial_update_batch_at(ops, n, NULL);
 }
 
 int deserial_update_elem(const void *key, const void *value)
@@ -244,7 +260,7 @@ int deserial_delete_elem(const void *key, const ProtobufCMessageDescriptor *desc
 
 	if (!s)
 		return -ENODEV;
-	err = publish(s, &op, 1, &changed);
+	err = publish(s, &op, 1, NULL, &changed);
 	if (!err && !changed) {
 		struct change c = { 0 };
 

@@ -405,7 +405,20 @@ static int publish_locked(struct batch *b, size_t *changed)
 	return err;
 }
 
-int publish(struct store *s, const struct deserial_op *ops, size_t n, size_t *changed)
+/* Under the lock, so that no other writer comes in between. */
+static int check_version(const struct store *s, const struct deserial_version *at)
+{
+	const struct deserial_version now = version_of(s);
+
+	if (!at || (at->maps == now.maps && at->generation == now.generation))
+		return 0;
+	return error_set(-EAGAIN, "%s=%u is at generation %llu, not %llu of %u", env_name(ENV_META),
+			 now.maps, (unsigned long long)now.generation,
+			 (unsigned long long)at->generation, at->maps);
+}
+
+int publish(struct store *s, const struct deserial_op *ops, size_t n, struct deserial_version *at,
+	    size_t *changed)
 {
 	struct batch *b = s->batch;
 	int err;
@@ -416,8 +429,12 @@ int publish(struct store *s, const struct deserial_op *ops, size_t n, size_t *ch
 	if (!err)
 		err = enter(s);
 	if (!err) {
-		err = publish_locked(b, changed);
+		err = check_version(s, at);
+		if (!err)
+			err = publish_locked(b, changed);
 		end(b);
+		if (at && !err)
+			*at = version_of(s);
 		reclaim_nudge(s);
 		leave(s);
 	}

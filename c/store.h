@@ -88,6 +88,14 @@ void store_put(struct store *s);
 /* delete_all.c */
 int delete_all(struct store *s);
 
+static inline struct deserial_version version_of(const struct store *s)
+{
+	return (struct deserial_version){
+		.maps = s->env.id[ENV_META],
+		.generation = __atomic_load_n(&s->meta->generation, __ATOMIC_ACQUIRE),
+	};
+}
+
 /* Takes the lock and makes sure that this process's view is what the maps hold;
  * leave drops it. */
 int enter(struct store *s);

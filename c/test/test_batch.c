@@ -214,11 +214,39 @@ static void a_grace_period_is_not_waited_for_on_the_way(void)
 	CHECK_INT(fake.graces, 0);
 }
 
+/* What was made from one version is not published over another. */
+static void a_batch_for_another_version_changes_nothing(void)
+{
+	const struct deserial_op one = { .value = make_simple("a", "10.0.0.1:80") };
+	const struct deserial_op other = { .value = make_simple("a", "10.0.0.2:80") };
+	struct deserial_version at, old;
+
+	CHECK_INT(deserial_version(&at), -ENODEV);
+	CHECK_INT(deserial_init(), 0);
+	CHECK_INT(deserial_version(&at), 0);
+	CHECK_INT(at.generation, 0);
+	old = at;
+	CHECK_INT(deserial_update_batch_at(&one, 1, &at), 0);
+	CHECK_INT(at.generation, 1);
+	CHECK_INT(deserial_update_batch_at(&one, 1, &at), 0);
+	CHECK_INT(at.generation, 1);
+	CHECK_INT(deserial_update_batch_at(&other, 1, &old), -EAGAIN);
+	CHECK_ERROR("generation 1, not 0");
+	old = at;
+	old.maps++;
+	CHECK_INT(deserial_update_batch_at(&other, 1, &old), -EAGAIN);
+	CHECK_TEXT(endpoints("a"), "10.0.0.1:80=1");
+	CHECK_INT(fake_meta()->generation, 1);
+	CHECK_INT(deserial_update_batch_at(&other, 1, &at), 0);
+	CHECK_TEXT(endpoints("a"), "10.0.0.2:80=1");
+}
+
 const struct test batch_tests[] = {
 	TEST(references_within_a_batch_resolve),
 	TEST(a_cluster_that_comes_later_is_used),
 	TEST(the_last_one_for_a_key_wins),
 	TEST(what_is_there_already_is_not_published),
+	TEST(a_batch_for_another_version_changes_nothing),
 	TEST(one_bad_resource_rejects_all),
 	TEST(everything_is_listed),
 	TEST(nothing_is_lost),

@@ -18,6 +18,8 @@ var (
 	ErrNoSpace = errors.New("no space")
 	// ErrLocked says that another process kept the store's lock for too long.
 	ErrLocked = errors.New("locked")
+	// ErrMoved says that another writer published since the version that was given.
+	ErrMoved = errors.New("another writer published meanwhile")
 	// ErrGaveWay says that another build took over what the maps held.
 	ErrGaveWay = errors.New("the maps gave way")
 )
@@ -52,6 +54,8 @@ func newError(rc int, message string) error {
 		return &callError{message, ErrNoSpace, errno}
 	case unix.ETIMEDOUT:
 		return &callError{message, ErrLocked, errno}
+	case unix.EAGAIN:
+		return &callError{message, ErrMoved, errno}
 	case unix.ESTALE:
 		return &callError{message, ErrGaveWay, errno}
 	case unix.ENOENT:

@@ -233,3 +233,27 @@ func TestAZeroByteInANameIsRefused(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// What was made from one version is not published over another.
+func TestPublishAtComparesVersions(t *testing.T) {
+	s := open(t)
+	at, err := s.Version()
+	if err != nil || at.Maps == 0 || at.Generation != 0 {
+		t.Fatalf("version %+v, %v", at, err)
+	}
+	put := []Op{{Message: &cluster.Cluster{Name: "a"}}}
+	next, err := s.PublishAt(put, at)
+	if err != nil || next != (Version{at.Maps, 1}) {
+		t.Fatalf("published to %+v, %v", next, err)
+	}
+	if same, err := s.PublishAt(put, next); err != nil || same != next {
+		t.Errorf("the same once more: %+v, %v; want %+v", same, err, next)
+	}
+	put[0].Message = &cluster.Cluster{Name: "b"}
+	if _, err := s.PublishAt(put, at); !errors.Is(err, ErrMoved) {
+		t.Errorf("over another version: %v, want ErrMoved", err)
+	}
+	if now, err := s.Version(); err != nil || now != next {
+		t.Errorf("version %+v, %v, want %+v", now, err, next)
+	}
+}
