@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package xdsclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+
+	"github.com/kmesh-net/kmesh-node/internal/xds"
+)
+
+// subscription is what is asked for of one type. What it holds outlives a stream.
+type subscription struct {
+	url string
+	// versions are those of the resources that are in force, by the control plane's names.
+	versions map[string]string
+
+	// Of this stream.
+	begun    bool     // there was a first request
+	names    []string // asked for, of a type that is subscribed to by name
+	byName   bool
+	nonce    string // of the last response
+	version  string // sotw: of the last one that was taken whole
+	complete bool   // delta: the next response is all there is
+}
+
+// session is one stream, from its first request to its end.
+type session struct {
+	c         *Client
+	ctx       context.Context // outlives the stream: what has come is brought into force whole
+	stream    stream
+	node      *corev3.Node // nil: sent
+	delivered bool         // a response was taken
+	counted   bool         // in State
+}
+
+func (s *session) run(ctx context.Context) error {
+	conn, err := s.c.cfg.Endpoint.connect()
+	if err != nil {
+		return err
+	}
+	defer s.c.close(conn)
+	// Names are read before the stream opens: a control plane waits for a request.
+	if s.node, err = s.c.cfg.Node.node(s.c.sink.Types()); err != nil {
+		return err
+	}
+	for _, sub := range s.c.subs {
+		if err := s.prepare(sub); err != nil {
+			return err
+		}
+	}
+	if ctx, err = s.c.cfg.Endpoint.authorize(ctx); err != nil {
+		return err
+	}
+	if s.stream, err = openStream(ctx, s.c.cfg.Variant, conn); err != nil {
+		return s.c.cfg.Endpoint.explain(err)
+	}
+	for _, sub := range s.c.subs {
+		if err := s.follow(sub); err != nil {
+			return s.c.cfg.Endpoint.explain(err)
+		}
+	}
+	s.c.connected()
+	for {
+		r, err := s.stream.recv()
+		if err != nil {
+			return s.c.cfg.Endpoint.explain(err)
+		}
+		if err := s.take(r); err != nil {
+			return err
+		}
+	}
+}
+
+// prepare begins anew what is of one stream alone, and looks what the maps hold: others
+// may have written meanwhile.
+func (s *session) prepare(sub *subscription) error {
+	sub.begun, sub.nonce, sub.version, sub.complete = false, "", "", false
+	sub.names, sub.byName = nil, false
+	if s.c.cfg.Variant == SotW {
+		return nil
+	}
+	held, err := s.c.sink.Held(sub.url)
+	if err != nil {
+		return fmt.Errorf("read what is in force: %w", err)
+	}
+	versions := make(map[string]string, len(held))
+	for _, name := range held {
+		versions[name] = sub.versions[name] // "" of one that came to a process before this
+	}
+	sub.versions = versions
+	return nil
+}
+
+// take brings a response into force and answers it.
+func (s *session) take(r *response) error {
+	i := slices.IndexFunc(s.c.subs, func(sub *subscription) bool { return sub.url == r.url })
+	if i < 0 || !s.c.subs[i].begun {
+		// An answer would subscribe to it.
+		s.c.cfg.Log.Warnf("xds: a response of type %q, which was not asked for, is left out", xds.Clip(r.url))
+		return nil
+	}
+	sub := s.c.subs[i]
+	sub.nonce = r.nonce
+	rejected, err := s.update(sub, r)
+	if err != nil {
+		if errors.Is(err, ErrResync) {
+			s.forget()
+		}
+		return fmt.Errorf("bring a response of %s into force: %w", shortType(r.url), err)
+	}
+	s.record(i, r, rejected)
+	if err := s.answer(sub, r, rejected); err != nil {
+		return s.c.cfg.Endpoint.explain(err)
+	}
+	for _, sub := range s.c.subs {
+		if err := s.follow(sub); err != nil {
+			return s.c.cfg.Endpoint.explain(err)
+		}
+	}
+	s.c.CheckSynced()
+	return nil
+}
+
+// update hands the response to the sink, and remembers what is in force then.
+func (s *session) update(sub *subscription, r *response) ([]Rejected, error) {
+	delta := s.c.cfg.Variant == Delta
+	d, err := xds.Response("control plane", r.url, delta, r.raw, r.removed)
+	if err != nil {
+		return nil, err
+	}
+	d.Complete = d.Complete || sub.complete
+	names := make([]string, len(r.raw))
+	for i := range names {
+		names[i] = d.NameOf(i)
+	}
+	complete := d.Complete
+	rejected, err := s.c.sink.Update(s.ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	s.delivered, sub.complete = true, false
+	bad := make(map[string]bool, len(rejected))
+	for _, r := range rejected {
+		bad[r.Name] = true
+	}
+	before := sub.versions
+	if complete || before == nil {
+		sub.versions = make(map[string]string, len(names))
+	}
+	for _, name := range r.removed {
+		delete(sub.versions, name)
+	}
+	for i, name := range names {
+		if v, held := before[name]; bad[name] {
+			if held { // what was in force before stays so
+				sub.versions[name] = v
+			}
+			continue
+		}
+		if r.versions != nil {
+			sub.versions[name] = r.versions[i]
+		} else {
+			sub.versions[name] = r.version
+		}
+	}
+	return rejected, nil
+}
+
+// forget makes the next stream begin as that of a new process does.
+func (s *session) forget() {
+	for _, sub := range s.c.subs {
+		sub.versions = nil
+	}
+}
+
+// answer accepts or rejects a response. What is in force of the latter is told by the
+// version of the last one that was fine.
+func (s *session) answer(sub *subscription, r *response, rejected []Rejected) error {
+	req := &request{url: sub.url, nonce: r.nonce, names: sub.names}
+	if len(rejected) == 0 {
+		sub.version = r.version
+	} else {
+		req.problem = problem(len(r.raw), rejected)
+	}
+	req.version = sub.version
+	return s.send(req)
+}
+
+// follow asks for what the sink has come to want. It is a request of its own, for a
+// control plane looks at nothing else in one that rejects something.
+func (s *session) follow(sub *subscription) error {
+	names, byName := s.c.sink.Names(sub.url)
+	if sub.begun && (!byName || slices.Equal(names, sub.names)) {
+		return nil
+	}
+	if !sub.begun && byName && len(names) == 0 {
+		return nil // a first request without names would ask for everything
+	}
+	before := sub.names
+	sub.names, sub.byName = slices.Clone(names), byName
+	req := &request{url: sub.url, names: sub.names}
+	if s.c.cfg.Variant == SotW {
+		req.nonce, req.version = sub.nonce, sub.version
+		keepOnly(sub)
+	} else {
+		req.subscribe, req.unsubscribe = difference(sub.names, before), difference(before, sub.names)
+		keepOnly(sub)
+		if !sub.begun {
+			req.initial = s.initial(sub)
+		}
+	}
+	sub.begun = true
+	return s.send(req)
+}
+
+// keepOnly forgets the versions of what is not asked for any more: should it be asked for
+// again, it comes again.
+func keepOnly(sub *subscription) {
+	if !sub.byName {
+		return
+	}
+	for name := range sub.versions {
+		if _, asked := slices.BinarySearch(sub.names, name); !asked {
+			delete(sub.versions, name)
+		}
+	}
+}
+
+// mostInitial bounds the versions in a first request, in bytes: servers of gRPC refuse a
+// request of more than 4 MiB unless told otherwise.
+const mostInitial = 3 << 20
+
+// initial are the versions for a first request. Where they would not fit, none are
+// sent, and what comes first is all there is.
+func (s *session) initial(sub *subscription) map[string]string {
+	size := 0
+	for name, version := range sub.versions {
+		size += len(name) + len(version) + 8 // tags and lengths
+	}
+	if size <= mostInitial {
+		return sub.versions
+	}
+	s.c.cfg.Log.Infof("xds: %d resources of %s are too many to be named to the control plane: all are asked for anew",
+		len(sub.versions), shortType(sub.url))
+	sub.complete = !sub.byName
+	return nil
+}
+
+func (s *session) send(r *request) error {
+	r.node, s.node = s.node, nil
+	return s.stream.send(r)
+}
+
+// record keeps for State what came of a response, and logs it.
+func (s *session) record(i int, r *response, rejected []Rejected) {
+	text := ""
+	if len(rejected) > 0 {
+		text = problem(len(r.raw), rejected).GetMessage()
+	}
+	news := false
+	s.c.change(func(st *State) {
+		if !s.counted {
+			st.Streams++
+			s.counted = true
+		}
+		if r.controlPlane != "" {
+			st.ControlPlane = xds.Clip(r.controlPlane)
+		}
+		t := &st.Types[i]
+		if text != "" {
+			t.NACKs++
+			news = text != t.LastError
+		}
+		t.Version, t.LastError, t.LastUpdate = xds.Clip(r.version), text, time.Now()
+		t.Responses++
+		t.Resources = len(s.c.subs[i].versions)
+	})
+	if news {
+		s.c.cfg.Log.Warnf("xds: %s: %s", shortType(r.url), text)
+	}
+	s.c.cfg.Log.Debugf("xds: %s: version %q, %d resources, %d removed, %d rejected", shortType(r.url), xds.Clip(r.version), len(r.raw),
+		len(r.removed), len(rejected))
+}
+
+// difference lists what is in a and not in b, both sorted.
+func difference(a, b []string) []string {
+	var l []string
+	for _, s := range a {
+		if _, found := slices.BinarySearch(b, s); !found {
+			l = append(l, s)
+		}
+	}
+	return l
+}
