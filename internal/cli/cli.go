@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -48,6 +49,7 @@ func Execute(app *cli.App, args []string) int {
 	if err != nil {
 		printError(app.ErrWriter, err)
 	}
+	toReader.flush(outboxPatience)
 	return exit.Code(err)
 }
 
@@ -118,7 +120,7 @@ func printError(w io.Writer, err error) {
 	show := func(prefix, line string) { fmt.Fprintln(w, prefix+line) }
 	if inJournal(w) {
 		fields := errorFields(err)
-		show = func(_, line string) { toJournal(w, line, journal.PriErr, fields) }
+		show = func(_, line string) { toJournal(w, line, journal.PriErr, maps.Clone(fields)) }
 	}
 	text := strings.TrimSpace(err.Error())
 	if remedy, unsaid := exit.Remedy(err); unsaid {

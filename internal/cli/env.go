@@ -48,6 +48,9 @@ func (c *command) exec() *cli.Command {
 			if err != nil {
 				return &exit.Error{Code: exit.Usage, Step: "exec", Object: argv[0], Err: err, Remedy: "name a program that is there"}
 			}
-			return c.withHandles(ctx, func(_ *loader.Config, h *loader.Handles) error { return h.Exec(path, argv) })
+			return c.withHandles(ctx, func(_ *loader.Config, h *loader.Handles) error {
+				toReader.flush(outboxPatience)
+				return h.Exec(path, argv)
+			})
 		}}
 }

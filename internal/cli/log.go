@@ -20,6 +20,12 @@ import (
 // identifier is what the journal calls this program.
 const identifier = "kmesh-node"
 
+// toReader is the way to the journal.
+var toReader = newOutbox(outboxRoom, func(dropped uint64) {
+	send(os.Stderr, fmt.Sprintf("log: %d messages were dropped: the journal did not take them in time", dropped),
+		journal.PriWarning, map[string]string{"KMESH_DROPPED": strconv.FormatUint(dropped, 10)})
+})
+
 // inJournal says whether what is written to w ends up in the journal, so that entries
 // can go there with their fields.
 func inJournal(w io.Writer) bool {
@@ -43,6 +49,9 @@ func (c *command) newLogger(level, format, mode string) (*logrus.Logger, error) 
 	switch {
 	case format == "json":
 		log.SetFormatter(&logrus.JSONFormatter{})
+		if inJournal(c.stderr) {
+			log.SetOutput(toReader.writer(c.stderr))
+		}
 	case format != "text":
 		return nil, usage("--log-format %s: it is text or json", format)
 	case inJournal(c.stderr):
@@ -82,9 +91,14 @@ func (h *journalHook) Fire(e *logrus.Entry) error {
 	return nil
 }
 
-// toJournal sends one entry. Where the journal's socket is not there, a line with the
-// priority in front goes the way of standard error.
+// toJournal has one entry sent.
 func toJournal(stderr io.Writer, message string, p journal.Priority, fields map[string]string) {
+	toReader.put(func() { send(stderr, message, p, fields) })
+}
+
+// send sends one entry. Where the journal's socket is not there, a line with the
+// priority in front goes the way of standard error.
+func send(stderr io.Writer, message string, p journal.Priority, fields map[string]string) {
 	fields["SYSLOG_IDENTIFIER"] = identifier
 	if journal.Send(message, p, fields) == nil {
 		return

@@ -158,10 +158,18 @@ func (n *node) serve(args ...string) *daemon {
 // launch starts run under a manager.
 func (n *node) launch(args ...string) *daemon {
 	n.t.Helper()
+	return n.manageRun(n.command(append([]string{"run"}, args...)...))
+}
+
+// manageRun starts cmd, a run, under a manager, which also reads what it writes to standard
+// error where that goes nowhere yet.
+func (n *node) manageRun(cmd *exec.Cmd) *daemon {
+	n.t.Helper()
 	m := newManager(n.t)
-	cmd := n.command(append([]string{"run"}, args...)...)
-	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+m.socket)
-	cmd.Stderr = m
+	cmd.Env = append(cmd.Environ(), "NOTIFY_SOCKET="+m.socket)
+	if cmd.Stderr == nil {
+		cmd.Stderr = m
+	}
 	if err := cmd.Start(); err != nil {
 		n.t.Fatal(err)
 	}

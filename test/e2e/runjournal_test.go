@@ -20,29 +20,42 @@ const journalSocket = "/run/systemd/journal/socket"
 // lines are returned.
 func underJournal(t *testing.T, cmd *exec.Cmd) string {
 	t.Helper()
-	stream, err := os.Create(filepath.Join(t.TempDir(), "stream"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer stream.Close()
-	var st unix.Stat_t
-	if err := unix.Fstat(int(stream.Fd()), &st); err != nil {
-		t.Fatal(err)
-	}
-	cmd.Env = append(os.Environ(), fmt.Sprintf("JOURNAL_STREAM=%d:%d", st.Dev, st.Ino))
-	cmd.Stderr = stream
+	stream := toStream(t, cmd)
 	if err := cmd.Run(); cmd.ProcessState == nil {
 		t.Fatal(err)
 	}
-	b, err := os.ReadFile(stream.Name())
+	b, err := os.ReadFile(stream)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return string(b)
 }
 
+// toStream has cmd's standard error go to a file that stands for the journal's stream.
+func toStream(t *testing.T, cmd *exec.Cmd) (path string) {
+	t.Helper()
+	stream, err := os.Create(filepath.Join(t.TempDir(), "stream"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stream.Close() })
+	var st unix.Stat_t
+	if err := unix.Fstat(int(stream.Fd()), &st); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Env = append(os.Environ(), fmt.Sprintf("JOURNAL_STREAM=%d:%d", st.Dev, st.Ino))
+	cmd.Stderr = stream
+	return stream.Name()
+}
+
 // journalEntries is the side of the journal that takes entries.
 func journalEntries(t *testing.T) func() []map[string]string {
+	t.Helper()
+	return entriesOf(t, journalListener(t))
+}
+
+// journalListener is the journal's socket, which nobody reads from yet.
+func journalListener(t *testing.T) *net.UnixConn {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(journalSocket), 0o755); err != nil {
 		t.Fatal(err)
@@ -51,6 +64,12 @@ func journalEntries(t *testing.T) func() []map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return conn
+}
+
+// entriesOf reads entries until the function that it returns is called.
+func entriesOf(t *testing.T, conn *net.UnixConn) func() []map[string]string {
+	t.Helper()
 	var all []map[string]string
 	done := make(chan struct{})
 	go func() {
@@ -122,6 +141,26 @@ func TestTheJournalGetsEntriesWithPrioritiesAndFields(t *testing.T) {
 		if e["PRIORITY"] == "" || e["MESSAGE"] == "" {
 			t.Errorf("an entry without a priority or a message: %v", e)
 		}
+	}
+}
+
+// Nothing waits for a journald that hangs: run becomes ready, answers and ends. What it
+// had to say is there when the journal reads again.
+func TestRunDoesNotWaitForAJournalThatHangs(t *testing.T) {
+	n := newNode(t)
+	conn := journalListener(t)
+	cmd := n.command("--log-level", "debug", "run", everySoon)
+	toStream(t, cmd)
+	s := n.manageRun(cmd)
+	_, at := s.hear(0, "READY=1")
+	s.signal(unix.SIGHUP)
+	s.hear(at, "RELOADING=1", "READY=1")
+	entries := entriesOf(t, conn)
+	s.stop(exitDone)
+	all := entries()
+	// More than a socket's queue takes without a reader, or nothing was shown.
+	if len(all) < 15 || all[0]["MESSAGE"] == "" || !strings.HasPrefix(all[len(all)-2]["MESSAGE"], "run: stopped") {
+		t.Errorf("%d entries, %v … %v", len(all), all[0], all[max(0, len(all)-2)])
 	}
 }
 
