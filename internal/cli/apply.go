@@ -58,11 +58,15 @@ func (c *command) apply() *cli.Command {
 
 func (c *command) applyAds(ctx *cli.Context, docs []xds.Document) error {
 	return c.withStore(ctx, "apply", func(s *store.Store, _ *loader.Handles) error {
-		r, err := xds.Translate(docs, s, xds.Options{SkipInvalid: ctx.Bool("skip-invalid")})
+		var r *xds.Result
+		err := s.Update(func() (_ []store.Op, err error) {
+			r, err = xds.Translate(docs, s, xds.Options{SkipInvalid: ctx.Bool("skip-invalid")})
+			if err != nil {
+				return nil, err
+			}
+			return r.Ops, nil
+		})
 		if err != nil {
-			return storeError("apply", err)
-		}
-		if err := s.Publish(r.Ops); err != nil {
 			return storeError("apply", err)
 		}
 		return printApplied(c, ctx, config.Kinds(), r.Counts, remarks{r.Skipped, r.Warnings, r.Notes})

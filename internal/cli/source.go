@@ -133,18 +133,20 @@ func (s *source) publish(h *loader.Handles, docs []xds.Document) (did outcome, e
 		return s.publishWorkloads(h, docs)
 	}
 	err = openStore(s.cfg, h, "apply", func(st *store.Store, _ *loader.Handles) error {
-		r, err := xds.Translate(docs, st, xds.Options{})
-		if err != nil {
-			return err
-		}
-		for _, k := range config.Kinds() {
-			did.add(r.Counts[k])
-		}
-		did.remarks = slices.Concat(r.Warnings, r.Notes)
-		if did.changes() == 0 {
-			return nil
-		}
-		return storeError("apply", st.Publish(r.Ops))
+		return storeError("apply", st.Update(func() ([]store.Op, error) {
+			r, err := xds.Translate(docs, st, xds.Options{})
+			if err != nil {
+				return nil, err
+			}
+			did = outcome{remarks: slices.Concat(r.Warnings, r.Notes)}
+			for _, k := range config.Kinds() {
+				did.add(r.Counts[k])
+			}
+			if did.changes() == 0 {
+				return nil, nil
+			}
+			return r.Ops, nil
+		}))
 	})
 	return did, err
 }

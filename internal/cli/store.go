@@ -39,6 +39,8 @@ func storeError(step string, err error) error {
 	switch {
 	case err == nil, errors.As(err, &coded):
 		return err
+	case errors.Is(err, store.ErrMoved):
+		return &exit.Error{Code: exit.Locked, Step: step, Object: "store", Err: err, Remedy: "try again when it publishes less"}
 	case errors.Is(err, store.ErrLocked):
 		return &exit.Error{Code: exit.Locked, Step: step, Object: "store", Err: err, Remedy: "try again, or give a longer --lock-timeout"}
 	case errors.Is(err, store.ErrNoSpace):

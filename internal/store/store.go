@@ -112,6 +112,28 @@ func (s *Store) PublishAt(ops []Op, at Version) (Version, error) {
 	return Version{uint32(v.maps), uint64(v.generation)}, nil
 }
 
+// tries is how often Update begins anew.
+const tries = 50
+
+// Update publishes the ops that plan makes from what is there. Where another writer
+// published meanwhile, plan is called once more. Errors: as Publish, and ErrMoved
+// where others never ceased to publish.
+func (s *Store) Update(plan func() ([]Op, error)) error {
+	for try := 1; ; try++ {
+		at, err := s.Version()
+		if err != nil {
+			return err
+		}
+		ops, err := plan()
+		if err != nil {
+			return err
+		}
+		if _, err = s.PublishAt(ops, at); try == tries || !errors.Is(err, ErrMoved) {
+			return err
+		}
+	}
+}
+
 // batch is ops in C's memory: what is passed to C must not point to Go's.
 type batch struct {
 	ops  *C.struct_deserial_op

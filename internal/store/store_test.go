@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -255,5 +256,37 @@ func TestPublishAtComparesVersions(t *testing.T) {
 	}
 	if now, err := s.Version(); err != nil || now != next {
 		t.Errorf("version %+v, %v, want %+v", now, err, next)
+	}
+}
+
+// An update that another writer came into the middle of is planned anew.
+func TestUpdateSeesWhatCameInBetween(t *testing.T) {
+	s := open(t)
+	rival := Op{Message: &cluster.Cluster{Name: "rival"}}
+	var seen []int
+	plan := func() ([]Op, error) {
+		l, err := s.List(Cluster)
+		if seen = append(seen, len(l)); len(seen) == 1 {
+			publish(t, s, rival)
+		}
+		return []Op{{Message: &cluster.Cluster{Name: fmt.Sprintf("saw-%d", len(l))}}}, err
+	}
+	if err := s.Update(plan); err != nil || !slices.Equal(seen, []int{0, 1}) {
+		t.Errorf("plans saw %v clusters, %v; want 0, then 1", seen, err)
+	}
+	if _, err := s.Get(Cluster, &cluster.Cluster{Name: "saw-1"}); err != nil {
+		t.Error(err)
+	}
+	if err := s.Update(func() ([]Op, error) { return nil, unix.EIO }); !errors.Is(err, unix.EIO) {
+		t.Errorf("a plan that fails: %v", err)
+	}
+	n := 0
+	err := s.Update(func() ([]Op, error) {
+		n++
+		publish(t, s, Op{Message: &cluster.Cluster{Name: "rival", ConnectTimeout: uint32(n)}})
+		return []Op{{Message: &cluster.Cluster{Name: "late"}}}, nil
+	})
+	if n != tries || !errors.Is(err, ErrMoved) {
+		t.Errorf("a rival without end: %d plans, %v", n, err)
 	}
 }
