@@ -152,6 +152,7 @@ func TestRunDoesNotWaitForAJournalThatHangs(t *testing.T) {
 	cmd := n.command("--log-level", "debug", "run", everySoon)
 	toStream(t, cmd)
 	s := n.manageRun(cmd)
+	t.Cleanup(func() { conn.Close() }) // what waits for a reader goes on
 	_, at := s.hear(0, "READY=1")
 	s.signal(unix.SIGHUP)
 	s.hear(at, "RELOADING=1", "READY=1")
