@@ -13,75 +13,99 @@ import (
 	"github.com/kmesh-net/kmesh-node/proto/route"
 )
 
-// current reads what the store holds once for each kind that the batch is about.
-type current struct {
-	state     State
-	clusters  map[string]*cluster.Cluster
-	routes    map[string]*route.RouteConfiguration
-	listeners map[string]*listener.Listener   // by address
-	named     map[string][]*listener.Listener // by name
+// State is what the store holds now. The messages that List returns are not changed.
+type State interface {
+	List(k config.Kind) ([]proto.Message, error)
 }
 
-func (c *current) list(k config.Kind) ([]proto.Message, error) {
-	if c.state == nil {
-		return nil, nil
+// Index finds single resources of what the store holds now. Keys are those of
+// config.KeyOf; messages are not changed.
+type Index interface {
+	// Get returns the resource at key, nil where there is none.
+	Get(k config.Kind, key string) (proto.Message, error)
+	// Keys are those of all resources of a kind.
+	Keys(k config.Kind) ([]string, error)
+	// Takers are the clusters whose endpoints come under the name of that service.
+	Takers(service string) ([]string, error)
+	// Addresses are the keys of all listeners of that name.
+	Addresses(name string) ([]string, error)
+}
+
+// current is the Index of a State, of which it reads each kind once, when the batch is
+// about it. Of a nil State there is nothing.
+type current struct {
+	state  State
+	kinds  map[config.Kind]map[string]proto.Message
+	takers map[string][]string
+	named  map[string][]string // addresses of listeners
+}
+
+func (c *current) load(k config.Kind) (map[string]proto.Message, error) {
+	if all := c.kinds[k]; all != nil || c.state == nil {
+		return all, nil
 	}
 	list, err := c.state.List(k)
 	if err != nil {
 		return nil, fmt.Errorf("list each %s of the store: %w", k, err)
 	}
-	return list, nil
-}
-
-func (c *current) loadClusters() error {
-	if c.clusters != nil {
-		return nil
-	}
-	list, err := c.list(config.Cluster)
-	if err != nil {
-		return err
-	}
-	c.clusters = make(map[string]*cluster.Cluster, len(list))
+	all := make(map[string]proto.Message, len(list))
 	for _, m := range list {
-		if m, ok := m.(*cluster.Cluster); ok {
-			c.clusters[m.GetName()] = m
+		key := config.KeyOf(m)
+		all[key] = m
+		switch m := m.(type) {
+		case *listener.Listener:
+			c.named[m.GetName()] = append(c.named[m.GetName()], key)
+		case *cluster.Cluster:
+			if s := ServiceName(m); s != "" {
+				c.takers[s] = append(c.takers[s], key)
+			}
 		}
 	}
-	return nil
+	c.kinds[k] = all
+	return all, nil
 }
 
-func (c *current) loadRoutes() error {
-	if c.routes != nil {
-		return nil
-	}
-	list, err := c.list(config.Route)
-	if err != nil {
-		return err
-	}
-	c.routes = make(map[string]*route.RouteConfiguration, len(list))
-	for _, m := range list {
-		if m, ok := m.(*route.RouteConfiguration); ok {
-			c.routes[m.GetName()] = m
-		}
-	}
-	return nil
+func newCurrent(s State) *current {
+	return &current{state: s, kinds: map[config.Kind]map[string]proto.Message{},
+		takers: map[string][]string{}, named: map[string][]string{}}
 }
 
-func (c *current) loadListeners() error {
-	if c.listeners != nil {
-		return nil
-	}
-	list, err := c.list(config.Listener)
-	if err != nil {
-		return err
-	}
-	c.listeners = make(map[string]*listener.Listener, len(list))
-	c.named = make(map[string][]*listener.Listener, len(list))
-	for _, m := range list {
-		if m, ok := m.(*listener.Listener); ok {
-			c.listeners[config.KeyOf(m)] = m
-			c.named[m.GetName()] = append(c.named[m.GetName()], m)
-		}
-	}
-	return nil
+func (c *current) Get(k config.Kind, key string) (proto.Message, error) {
+	all, err := c.load(k)
+	return all[key], err
+}
+
+func (c *current) Keys(k config.Kind) ([]string, error) {
+	all, err := c.load(k)
+	return sortedKeys(all), err
+}
+
+func (c *current) Takers(service string) ([]string, error) {
+	_, err := c.load(config.Cluster)
+	return c.takers[service], err
+}
+
+func (c *current) Addresses(name string) ([]string, error) {
+	_, err := c.load(config.Listener)
+	return c.named[name], err
+}
+
+// The three kinds of an Index, nil where there is no such resource.
+
+func clusterOf(x Index, name string) (*cluster.Cluster, error) {
+	m, err := x.Get(config.Cluster, name)
+	c, _ := m.(*cluster.Cluster)
+	return c, err
+}
+
+func routeOf(x Index, name string) (*route.RouteConfiguration, error) {
+	m, err := x.Get(config.Route, name)
+	r, _ := m.(*route.RouteConfiguration)
+	return r, err
+}
+
+func listenerOf(x Index, key string) (*listener.Listener, error) {
+	m, err := x.Get(config.Listener, key)
+	l, _ := m.(*listener.Listener)
+	return l, err
 }

@@ -16,11 +16,12 @@ import (
 	"github.com/kmesh-net/kmesh-node/proto/route"
 )
 
-// arrival is one resource of a document, converted or invalid.
-type arrival struct {
+// Arrival is one resource of a document, converted or invalid.
+type Arrival struct {
 	kind Kind
 	name string
 	err  error
+	path string // of the document
 
 	cluster    *clusterEntry
 	assignment *assignmentEntry
@@ -31,13 +32,21 @@ type arrival struct {
 
 // add takes a document's resources into the batch.
 func (b *batch) add(d *Document) error {
-	arrivals := make([]arrival, len(d.Resources))
-	Each(len(d.Resources), func(i int) { arrivals[i] = b.convert(d.Resources[i]) })
+	arrivals := make([]Arrival, len(d.Resources))
+	Each(len(d.Resources), func(i int) { arrivals[i] = convert(d.Resources[i], b.seq) })
 	if d.Complete {
 		if err := b.complete(d.Kind, arrivals); err != nil {
 			return err
 		}
 	}
+	for i := range arrivals {
+		arrivals[i].path = d.Path
+	}
+	return b.take(arrivals)
+}
+
+// take takes what can be taken of the arrivals of one document into the batch.
+func (b *batch) take(arrivals []Arrival) error {
 	type name struct {
 		kind Kind
 		name string
@@ -59,7 +68,7 @@ func (b *batch) add(d *Document) error {
 			if fatal(a.err) {
 				return a.err
 			}
-			b.invalid(d, a.kind, a.name, a.err)
+			b.invalid(a)
 		}
 	}
 	return nil
@@ -72,31 +81,31 @@ func fatal(err error) bool {
 }
 
 // convert is free of side effects, so that resources can be converted side by side.
-func (b *batch) convert(m proto.Message) arrival {
+func convert(m proto.Message, seq int) Arrival {
 	switch m := m.(type) {
 	case *clusterv3.Cluster:
-		a := arrival{kind: KindCluster, name: m.GetName()}
+		a := Arrival{kind: KindCluster, name: m.GetName()}
 		c, err := toCluster(m)
 		if a.err = err; err != nil {
 			return a
 		}
 		a.cluster = &clusterEntry{msg: c.msg, sockets: c.sockets}
 		if c.inline != nil {
-			a.cluster.assigned(c.inline, b.seq)
+			a.cluster.assigned(c.inline, seq)
 		}
 		a.err = validate(a.cluster.msg)
 		return a
 	case *endpointv3.ClusterLoadAssignment:
-		a := arrival{kind: KindAssignment, name: m.GetClusterName()}
+		a := Arrival{kind: KindAssignment, name: m.GetClusterName()}
 		n, err := toAssignment(m)
 		if a.err = err; err != nil {
 			return a
 		}
-		a.assignment = &assignmentEntry{newAssignment: *n, seq: b.seq}
+		a.assignment = &assignmentEntry{newAssignment: *n, seq: seq}
 		a.err = validate(n.msg)
 		return a
 	case *listenerv3.Listener:
-		a := arrival{kind: KindListener, name: m.GetName()}
+		a := Arrival{kind: KindListener, name: m.GetName()}
 		a.listener, a.err = toListener(m)
 		if a.err == nil {
 			a.err = in("name", checkName(m.GetName()))
@@ -108,7 +117,7 @@ func (b *batch) convert(m proto.Message) arrival {
 		}
 		return a
 	case *routev3.RouteConfiguration:
-		a := arrival{kind: KindRoute, name: m.GetName()}
+		a := Arrival{kind: KindRoute, name: m.GetName()}
 		r, err := toRoute(m)
 		if a.err = err; err != nil {
 			return a
@@ -117,23 +126,23 @@ func (b *batch) convert(m proto.Message) arrival {
 		a.err = validate(r)
 		return a
 	}
-	return b.convertOwn(m)
+	return convertOwn(m, seq)
 }
 
-func (b *batch) convertOwn(m proto.Message) arrival {
-	a := arrival{name: config.NameOf(m), err: validate(m)}
+func convertOwn(m proto.Message, seq int) Arrival {
+	a := Arrival{name: config.NameOf(m), err: validate(m)}
 	switch m := m.(type) {
 	case *cluster.Cluster:
 		a.kind = KindCluster
 		a.cluster = &clusterEntry{msg: shallow(m)}
 		if m.GetLoadAssignment() != nil {
-			a.cluster.seq = b.seq
+			a.cluster.seq = seq
 		}
 	case *endpoint.ClusterLoadAssignment:
 		a.kind, a.name = KindAssignment, m.GetClusterName()
 		n := newAssignment{msg: m}
 		n.noteUnresolved()
-		a.assignment = &assignmentEntry{newAssignment: n, seq: b.seq, own: true}
+		a.assignment = &assignmentEntry{newAssignment: n, seq: seq, own: true}
 	case *listener.Listener:
 		a.kind, a.own = KindListener, m
 	case *route.RouteConfiguration:
@@ -143,7 +152,7 @@ func (b *batch) convertOwn(m proto.Message) arrival {
 }
 
 // accept takes one valid resource into the batch.
-func (b *batch) accept(a *arrival) error {
+func (b *batch) accept(a *Arrival) error {
 	switch {
 	case a.cluster != nil:
 		b.clusters[a.name] = a.cluster
@@ -161,14 +170,15 @@ func (b *batch) accept(a *arrival) error {
 
 // complete marks what a complete response does not name as gone. What it names and
 // is invalid stays as it is.
-func (b *batch) complete(k Kind, arrivals []arrival) error {
+func (b *batch) complete(k Kind, arrivals []Arrival) error {
 	switch k {
 	case KindCluster:
 		named := make(map[string]bool, len(arrivals))
 		for i := range arrivals {
 			named[arrivals[i].name] = true
 		}
-		if err := b.cur.loadClusters(); err != nil {
+		held, err := b.cur.Keys(config.Cluster)
+		if err != nil {
 			return err
 		}
 		for name := range b.clusters {
@@ -176,7 +186,7 @@ func (b *batch) complete(k Kind, arrivals []arrival) error {
 				b.clusters[name] = &clusterEntry{}
 			}
 		}
-		for name := range b.cur.clusters {
+		for _, name := range held {
 			if !named[name] {
 				b.clusters[name] = &clusterEntry{}
 			}
@@ -214,15 +224,12 @@ type routeEntry struct {
 }
 
 func (b *batch) finishRoutes() error {
-	if len(b.routes) == 0 {
-		return nil
-	}
-	if err := b.cur.loadRoutes(); err != nil {
-		return err
-	}
 	for _, name := range sortedKeys(b.routes) {
-		e, old := b.routes[name], b.cur.routes[name]
+		e := b.routes[name]
+		old, err := routeOf(b.cur, name)
 		switch {
+		case err != nil:
+			return err
 		case e.msg != nil:
 			b.put(config.Route, e.msg, orNil(old), e.msg.GetNotes())
 		case old != nil:

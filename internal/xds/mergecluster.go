@@ -19,6 +19,7 @@ type clusterEntry struct {
 	sockets *sockets // nil: not known
 	labels  labels   // of the endpoints that came in this batch
 	seq     int      // document that its endpoints came with, 0: none did
+	held    bool     // it is the store's, with other endpoints
 }
 
 // assignmentEntry is what becomes of the endpoints of that name: without a message,
@@ -39,8 +40,8 @@ func (e *clusterEntry) assigned(n *newAssignment, seq int) {
 
 func isAboutEndpoints(note string) bool { return strings.HasPrefix(note, aboutEndpoints) }
 
-// serviceName is the name under which endpoints come for c, "" where none do.
-func serviceName(c *cluster.Cluster) string {
+// ServiceName is the name under which endpoints come for c, "" where none do.
+func ServiceName(c *cluster.Cluster) string {
 	switch {
 	case c.GetDiscoveryType() != cluster.Cluster_EDS:
 		return ""
@@ -51,42 +52,53 @@ func serviceName(c *cluster.Cluster) string {
 }
 
 func (b *batch) finishClusters() error {
-	if len(b.clusters)+len(b.assignments) == 0 {
-		return nil
-	}
-	if err := b.cur.loadClusters(); err != nil {
+	if err := b.mergeAssignments(); err != nil {
 		return err
 	}
-	b.mergeAssignments()
 	for _, name := range sortedKeys(b.clusters) {
-		b.finishCluster(name, b.clusters[name])
+		old, err := clusterOf(b.cur, name)
+		if err != nil {
+			return err
+		}
+		if err := b.finishCluster(name, b.clusters[name], old); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-func (b *batch) finishCluster(name string, e *clusterEntry) {
-	old := b.cur.clusters[name]
+func (b *batch) finishCluster(name string, e *clusterEntry, old *cluster.Cluster) error {
 	if e.msg == nil {
 		if old != nil {
 			b.drop(config.Cluster, &cluster.Cluster{Name: name})
 		}
-		return
+		return nil
 	}
 	if e.seq == 0 {
-		b.keepAssignment(e, old)
+		if err := b.keepAssignment(e, old); err != nil {
+			return err
+		}
 	}
 	if text := e.warning(); text != "" {
 		b.warn("Cluster "+Clip(name), "%s", text)
 	}
 	b.put(config.Cluster, e.msg, orNil(old), e.msg.GetNotes())
+	return nil
 }
 
-// keepAssignment leaves a cluster the endpoints that it has: a control plane that
-// sends a cluster again does not always send its endpoints again.
-func (b *batch) keepAssignment(e *clusterEntry, old *cluster.Cluster) {
-	service := serviceName(e.msg)
-	if service == "" || e.msg.LoadAssignment != nil || old == nil || serviceName(old) != service {
-		return
+// keepAssignment leaves a cluster the endpoints that it has, or that another one has under
+// the name of its service: a control plane that sends a cluster again does not always
+// send its endpoints again.
+func (b *batch) keepAssignment(e *clusterEntry, old *cluster.Cluster) error {
+	service := ServiceName(e.msg)
+	if service == "" || e.msg.LoadAssignment != nil {
+		return nil
+	}
+	if old == nil || ServiceName(old) != service || old.LoadAssignment == nil {
+		var err error
+		if old, err = b.fellow(service); old == nil || err != nil {
+			return err
+		}
 	}
 	e.msg.LoadAssignment = old.GetLoadAssignment()
 	for _, n := range old.GetNotes() {
@@ -94,6 +106,21 @@ func (b *batch) keepAssignment(e *clusterEntry, old *cluster.Cluster) {
 			e.msg.Notes = append(e.msg.Notes, n)
 		}
 	}
+	return nil
+}
+
+// fellow returns a cluster of the store that has got the endpoints of that service.
+func (b *batch) fellow(service string) (*cluster.Cluster, error) {
+	takers, err := b.cur.Takers(service)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range takers {
+		if c, err := clusterOf(b.cur, name); err != nil || c.GetLoadAssignment() != nil {
+			return c, err
+		}
+	}
+	return nil, nil
 }
 
 func (e *clusterEntry) warning() string {
@@ -109,67 +136,75 @@ func (e *clusterEntry) warning() string {
 
 // mergeAssignments gives the endpoints of the batch to the clusters, of the batch
 // and of the store, that take them.
-func (b *batch) mergeAssignments() {
+func (b *batch) mergeAssignments() error {
 	if len(b.assignments) == 0 {
-		return
+		return nil
 	}
-	takers := b.takers()
+	takers := make(map[string][]string, len(b.clusters)) // of the batch
+	for name, e := range b.clusters {
+		if s := ServiceName(e.msg); e.msg != nil && s != "" {
+			takers[s] = append(takers[s], name)
+		}
+	}
 	for _, name := range sortedKeys(b.assignments) {
 		a := b.assignments[name]
 		targets := takers[name]
-		if a.own && !slices.Contains(targets, name) && b.exists(name) {
-			targets = append(targets, name)
+		held, err := b.cur.Takers(name)
+		if err != nil {
+			return err
+		}
+		for _, t := range held {
+			if e := b.clusters[t]; e == nil || e.held {
+				targets = append(targets, t)
+			}
+		}
+		if a.own && !slices.Contains(targets, name) {
+			there, err := b.exists(name)
+			if err != nil {
+				return err
+			}
+			if there {
+				targets = append(targets, name)
+			}
 		}
 		if len(targets) == 0 && a.msg != nil {
 			b.warn("ClusterLoadAssignment "+Clip(name), "no cluster takes these endpoints: they are ignored")
 		}
 		for _, t := range targets {
-			b.assign(t, a)
+			if err := b.assign(t, a); err != nil {
+				return err
+			}
 		}
 	}
-}
-
-// takers returns the clusters of each service name, as they are after the batch.
-func (b *batch) takers() map[string][]string {
-	takers := make(map[string][]string, len(b.clusters)+len(b.cur.clusters))
-	add := func(c *cluster.Cluster) {
-		if s := serviceName(c); s != "" {
-			takers[s] = append(takers[s], c.GetName())
-		}
-	}
-	for _, e := range b.clusters {
-		if e.msg != nil {
-			add(e.msg)
-		}
-	}
-	for name, c := range b.cur.clusters {
-		if b.clusters[name] == nil {
-			add(c)
-		}
-	}
-	return takers
+	return nil
 }
 
 // exists says whether there is such a cluster after the batch.
-func (b *batch) exists(name string) bool {
+func (b *batch) exists(name string) (bool, error) {
 	if e := b.clusters[name]; e != nil {
-		return e.msg != nil
+		return e.msg != nil, nil
 	}
-	return b.cur.clusters[name] != nil
+	c, err := clusterOf(b.cur, name)
+	return c != nil, err
 }
 
-func (b *batch) assign(name string, a *assignmentEntry) {
+func (b *batch) assign(name string, a *assignmentEntry) error {
 	e := b.clusters[name]
 	if e == nil {
-		e = &clusterEntry{msg: shallow(b.cur.clusters[name])}
+		c, err := clusterOf(b.cur, name)
+		if err != nil {
+			return err
+		}
+		e = &clusterEntry{msg: shallow(c), held: true}
 		b.clusters[name] = e
 	}
 	if e.seq > a.seq {
-		return // endpoints that came later, with the cluster itself
+		return nil // endpoints that came later, with the cluster itself
 	}
 	n := a.newAssignment
 	if n.msg == nil {
 		n.msg = &endpoint.ClusterLoadAssignment{ClusterName: name}
 	}
 	e.assigned(&n, a.seq)
+	return nil
 }

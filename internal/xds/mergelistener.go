@@ -27,7 +27,8 @@ func (n *newListener) messages() []*listener.Listener {
 // completeListeners marks every address as gone, but for those of listeners that
 // stay.
 func (b *batch) completeListeners(stay map[string]bool) error {
-	if err := b.cur.loadListeners(); err != nil {
+	held, err := b.cur.Keys(config.Listener)
+	if err != nil {
 		return err
 	}
 	for key, e := range b.listeners {
@@ -35,7 +36,11 @@ func (b *batch) completeListeners(stay map[string]bool) error {
 			b.listeners[key] = &listenerEntry{}
 		}
 	}
-	for key, l := range b.cur.listeners {
+	for _, key := range held {
+		l, err := listenerOf(b.cur, key)
+		if err != nil {
+			return err
+		}
 		if b.listeners[key] == nil && !stay[l.GetName()] {
 			b.listeners[key] = &listenerEntry{}
 		}
@@ -45,7 +50,8 @@ func (b *batch) completeListeners(stay map[string]bool) error {
 
 // removeListener marks every address of the listener of that name as gone.
 func (b *batch) removeListener(name string) error {
-	if err := b.cur.loadListeners(); err != nil {
+	held, err := b.cur.Addresses(name)
+	if err != nil {
 		return err
 	}
 	for _, key := range b.addresses[name] {
@@ -53,8 +59,7 @@ func (b *batch) removeListener(name string) error {
 			b.listeners[key] = &listenerEntry{}
 		}
 	}
-	for _, l := range b.cur.named[name] {
-		key := config.KeyOf(l)
+	for _, key := range held {
 		if e := b.listeners[key]; e != nil {
 			e.released = true
 		} else {
@@ -118,15 +123,12 @@ func (b *batch) conflict(key, name string) error {
 }
 
 func (b *batch) finishListeners() error {
-	if len(b.listeners) == 0 {
-		return nil
-	}
-	if err := b.cur.loadListeners(); err != nil {
-		return err
-	}
 	for _, key := range sortedKeys(b.listeners) {
 		e := b.listeners[key]
-		old := b.cur.listeners[key]
+		old, err := listenerOf(b.cur, key)
+		if err != nil {
+			return err
+		}
 		if e.msg == nil {
 			if old != nil {
 				b.drop(config.Listener, &listener.Listener{Name: old.GetName(), Address: old.GetAddress()})

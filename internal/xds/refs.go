@@ -7,7 +7,6 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/kmesh-net/kmesh-node/proto/cluster"
 	"github.com/kmesh-net/kmesh-node/proto/filter"
 	"github.com/kmesh-net/kmesh-node/proto/listener"
 	"github.com/kmesh-net/kmesh-node/proto/route"
@@ -78,6 +77,3 @@ func appendNames[W weighted](names []string, list []W) []string {
 	}
 	return names
 }
-
-// ServiceName is the name under which endpoints come for c, "" where none do.
-func ServiceName(c *cluster.Cluster) string { return serviceName(c) }

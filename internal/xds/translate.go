@@ -14,11 +14,6 @@ import (
 	"github.com/kmesh-net/kmesh-node/internal/exit"
 )
 
-// State is what the store holds now. The messages that List returns are not changed.
-type State interface {
-	List(k config.Kind) ([]proto.Message, error)
-}
-
 // Options of Translate.
 type Options struct {
 	// SkipInvalid leaves invalid resources out, so that they stay as they are in
@@ -53,7 +48,7 @@ type Result struct {
 // store holds. An error about the content is *exit.Error with code Rejected, naming
 // document, resource and field; one of cur is returned as it is.
 func Translate(docs []Document, cur State, o Options) (*Result, error) {
-	b := newBatch(cur, o)
+	b := newBatch(newCurrent(cur), o)
 	for i := range docs {
 		if err := b.document(&docs[i]); err != nil {
 			return nil, err
@@ -88,7 +83,7 @@ func Reject(errs []error) error {
 // batch gathers what the documents ask for.
 type batch struct {
 	opts        Options
-	cur         *current
+	cur         Index
 	res         *Result
 	errs        []error
 	seq         int // documents so far: the later one wins
@@ -99,10 +94,10 @@ type batch struct {
 	routes      map[string]*routeEntry
 }
 
-func newBatch(cur State, o Options) *batch {
+func newBatch(cur Index, o Options) *batch {
 	return &batch{
 		opts:        o,
-		cur:         &current{state: cur},
+		cur:         cur,
 		res:         &Result{Counts: map[config.Kind]Count{}},
 		clusters:    map[string]*clusterEntry{},
 		assignments: map[string]*assignmentEntry{},
@@ -142,10 +137,10 @@ func (b *batch) note(k Kind, name, note string) {
 	b.res.Notes = append(b.res.Notes, fmt.Sprintf("%s %s: %s", k, Clip(name), note))
 }
 
-// invalid records that a resource of d is invalid.
-func (b *batch) invalid(d *Document, k Kind, name string, err error) {
-	r := d.reject(k, name, err)
-	b.res.Rejected = append(b.res.Rejected, r)
+// invalid records that a is.
+func (b *batch) invalid(a *Arrival) {
+	r := a.Invalid()
+	b.res.Rejected = append(b.res.Rejected, *r)
 	b.errs = append(b.errs, r.Err)
 }
 
