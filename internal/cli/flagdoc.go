@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/kmesh-net/kmesh-node/internal/xdsclient"
 	"github.com/kmesh-net/kmesh-node/loader"
 )
 
@@ -23,6 +24,7 @@ var enumerations = map[string][]string{
 	"outlier-detection": {"on", "off"},
 	"node-traffic":      {"exempt", "judge"},
 	"xdp-mode":          {loader.XDPGeneric, loader.XDPNative},
+	"xds-variant":       {string(xdsclient.SotW), string(xdsclient.Delta)},
 }
 
 // What a value or an argument is completed with where it is no enumeration.
@@ -36,6 +38,7 @@ const (
 // paths are the flags that name something a shell can list.
 var paths = map[string]string{
 	"bpf-fs-path": pathDir, "cgroup2-path": pathDir, "file": pathFile, "config": pathFile, "btf": pathFile,
+	"xds-ca": pathFile, "xds-token-file": pathFile,
 	"netns": pathNetns, "pid": pathPid,
 }
 

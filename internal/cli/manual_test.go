@@ -15,7 +15,9 @@ import (
 )
 
 // plainText are flags whose values are no list and no path.
-var plainText = map[string]bool{"node-name": true, "locality": true}
+var plainText = map[string]bool{"node-name": true, "locality": true,
+	"xds-address": true, "xds-server-name": true, "xds-node-ip": true, "xds-pod-name": true, "xds-pod-namespace": true,
+	"xds-service-account": true, "xds-domain": true, "xds-cluster-id": true}
 
 func quietApp(c *command) *cli.App {
 	c.objects, c.stdout, c.stderr = fstest.MapFS{}, io.Discard, io.Discard
@@ -57,12 +59,18 @@ func TestEnumerationsAreWhatTheCommandsTake(t *testing.T) {
 			word, read = cmd.Name, c.upConfig
 		}
 		app.Command(word).Action = func(ctx *cli.Context) error {
-			_, err := read(ctx)
+			cfg, err := read(ctx)
+			if err == nil && word == "run" {
+				_, err = readXDS(ctx, cfg)
+			}
 			return err
 		}
 		args := []string{"kmesh-node", word, "--" + name, value}
 		if cmd != nil && strings.HasPrefix(name, "connect-ret") || strings.HasPrefix(name, "outlier") {
 			args = append(args, "--mode", "ads")
+		}
+		if strings.HasPrefix(name, "xds-") {
+			args = append(args, "--mode", "ads", "--xds-address", "127.0.0.1:15010")
 		}
 		return app.Run(args)
 	}

@@ -31,6 +31,7 @@ func (c *command) run() *cli.Command {
 	flags := append(upFlags(),
 		&cli.StringSliceFlag{Name: "config", Usage: "file or directory whose content is in force, from then on and after each change; may be repeated"},
 		&cli.DurationFlag{Name: "reconcile-interval", Value: reconcileInterval, Usage: "how often what is loaded and attached is compared and repaired"})
+	flags = append(flags, xdsFlags()...)
 	return &cli.Command{Name: "run", Usage: "up, then stay until SIGTERM; the data plane outlives it", Flags: flags,
 		Action: noArgs(func(ctx *cli.Context) error {
 			cfg, err := c.upConfig(ctx)
@@ -42,10 +43,20 @@ func (c *command) run() *cli.Command {
 			if err != nil {
 				return err
 			}
+			control, err := readXDS(ctx, cfg)
+			if err != nil {
+				return err
+			}
 			d := &daemon{cfg: cfg, notify: service.NewNotifier(cfg.Log), loader: loader.NewBpfLoader(cfg)}
-			d.keeper = keeper.New(cfg, false)
+			d.keeper = keeper.New(cfg, control != nil)
 			cfg.Aside = d.keeper.Aside
-			d.src = newSource(cfg, listFlag(ctx, "config"))
+			d.src = newSource(cfg, d.keeper, listFlag(ctx, "config"))
+			if control != nil {
+				if d.live, err = newLive(d, control); err != nil {
+					return err
+				}
+				d.parts = append(d.parts, d.live)
+			}
 			return d.run(ctx.Context, interval)
 		})}
 }
@@ -87,6 +98,7 @@ type daemon struct {
 
 	keeper *keeper.Keeper // of the maps, for the parts
 	parts  []part
+	live   *live // nil: no control plane
 }
 
 // part is something that runs beside the loop.
@@ -100,7 +112,7 @@ type part interface {
 }
 
 func (d *daemon) run(ctx context.Context, interval time.Duration) (err error) {
-	loop := &service.Loop{Notify: d.notify, Interval: interval, Turn: d.turn, Reload: d.reload, Status: d.status}
+	loop := &service.Loop{Notify: d.notify, Interval: interval, Turn: d.turn, Reload: d.hangup, Status: d.status}
 	loop.Listen()
 	if d.watch(); d.watcher != nil {
 		loop.Changed = d.watcher.Changed
@@ -150,7 +162,7 @@ func (d *daemon) startParts(ctx context.Context) (stop func() error, err error) 
 // nothing of this mode is up, configuration that is wrong ends it before anything has
 // changed; else what was in force before stays, and goes on working.
 func (d *daemon) start(ctx context.Context) error {
-	if _, err := d.src.read(); err != nil && !slices.Contains(loader.ModesUp(d.cfg), d.cfg.Mode) {
+	if err := d.check(); err != nil && !slices.Contains(loader.ModesUp(d.cfg), d.cfg.Mode) {
 		return err
 	}
 	d.cfg.Configure = d.src.configure
@@ -165,6 +177,15 @@ func (d *daemon) start(ctx context.Context) error {
 	}
 	d.notify.Extend(stepTime, "testing")
 	return d.test(ctx)
+}
+
+// check reads what the start needs, without any effect.
+func (d *daemon) check() error {
+	if d.live != nil {
+		return d.live.settings.client.Endpoint.CheckFiles()
+	}
+	_, err := d.src.read()
+	return err
 }
 
 // test shows that what is up runs. What somebody took away since it came up is put back,
@@ -203,6 +224,15 @@ func (d *daemon) watch() {
 	d.watcher = w
 }
 
+// hangup is what SIGHUP asks for.
+func (d *daemon) hangup(ctx context.Context) {
+	if d.live != nil {
+		d.live.client.Reconnect()
+		return
+	}
+	d.reload(ctx)
+}
+
 // reload brings what the files say into force. What is wrong with them is told of, and
 // kept for the status.
 func (d *daemon) reload(context.Context) {
@@ -239,8 +269,12 @@ func (d *daemon) status() string {
 	if err != nil {
 		return fmt.Sprintf("mode %s: %v", d.cfg.Mode, err)
 	}
+	var from fmt.Stringer = d.src
+	if d.live != nil {
+		from = d.live
+	}
 	s := fmt.Sprintf("mode %s, generation %d: %d programs, %d links, %d maps, %d namespaces enrolled; %s",
-		d.cfg.Mode, n.Generation, n.Programs, n.Links, n.Maps, n.Enrolled, d.src)
+		d.cfg.Mode, n.Generation, n.Programs, n.Links, n.Maps, n.Enrolled, from)
 	if d.err != nil {
 		s = fmt.Sprintf("cannot repair: %v; %s", d.err, s)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kmesh-net/kmesh-node/internal/config"
 	"github.com/kmesh-net/kmesh-node/internal/exit"
+	"github.com/kmesh-net/kmesh-node/internal/keeper"
 	"github.com/kmesh-net/kmesh-node/internal/store"
 	"github.com/kmesh-net/kmesh-node/internal/workload"
 	"github.com/kmesh-net/kmesh-node/internal/xds"
@@ -24,6 +25,7 @@ import (
 // nothing: what it held stays.
 type source struct {
 	cfg   *loader.Config
+	maps  *keeper.Keeper
 	paths []string
 	held  holdings // in force
 	told  []string // warnings and notes of the last time
@@ -37,8 +39,8 @@ type reading struct {
 	missing []string
 }
 
-func newSource(cfg *loader.Config, paths []string) *source {
-	return &source{cfg: cfg, paths: paths, held: holdings{}}
+func newSource(cfg *loader.Config, maps *keeper.Keeper, paths []string) *source {
+	return &source{cfg: cfg, maps: maps, paths: paths, held: holdings{}}
 }
 
 // read reads and checks the files, without any effect.
@@ -123,40 +125,57 @@ func (s *source) publish(h *loader.Handles, docs []xds.Document) (did outcome, e
 	if len(docs) == 0 {
 		return outcome{}, nil
 	}
-	if h == nil {
-		if h, err = loader.OpenPinned(s.cfg); err != nil {
-			return outcome{}, err
-		}
-		defer h.Close()
+	ads := func(st *store.Store, _ *loader.Handles) (err error) {
+		did, err = publishTo(st, docs)
+		return err
 	}
-	if s.cfg.Mode == loader.Workload {
-		return s.publishWorkloads(h, docs)
+	workloads := func(st *workload.Store, _ *loader.Handles) (err error) {
+		did, err = publishWorkloads(st, docs)
+		return err
 	}
-	err = openStore(s.cfg, h, "apply", func(st *store.Store, _ *loader.Handles) error {
-		return storeError("apply", st.Update(func() ([]store.Op, error) {
-			r, err := xds.Translate(docs, st, xds.Options{})
-			if err != nil {
-				return nil, err
-			}
-			did = outcome{remarks: slices.Concat(r.Warnings, r.Notes)}
-			for _, k := range config.Kinds() {
-				did.add(r.Counts[k])
-			}
-			if did.changes() == 0 {
-				return nil, nil
-			}
-			return r.Ops, nil
-		}))
-	})
+	switch {
+	case h != nil:
+		err = s.maps.Aside(func() error { return withOpen(s.cfg, h, ads, workloads) })
+	case s.cfg.Mode == loader.Workload:
+		err = s.maps.Workload(workloads)
+	default:
+		err = storeError("apply", s.maps.Ads(ads))
+	}
 	return did, err
 }
 
-func (s *source) publishWorkloads(h *loader.Handles, docs []xds.Document) (did outcome, err error) {
+// withOpen opens the writer of h's mode on h for what is to be done in that mode.
+func withOpen(cfg *loader.Config, h *loader.Handles, ads func(*store.Store, *loader.Handles) error,
+	workloads func(*workload.Store, *loader.Handles) error) error {
+	if cfg.Mode == loader.Ads {
+		return openStore(cfg, h, "apply", ads)
+	}
 	st, err := h.OpenWorkload()
 	if err != nil {
-		return outcome{}, err
+		return err
 	}
-	defer func() { err = errors.Join(err, st.Close()) }()
+	return errors.Join(workloads(st, h), st.Close())
+}
+
+func publishTo(st *store.Store, docs []xds.Document) (did outcome, err error) {
+	err = st.Update(func() ([]store.Op, error) {
+		r, err := xds.Translate(docs, st, xds.Options{})
+		if err != nil {
+			return nil, err
+		}
+		did = outcome{remarks: slices.Concat(r.Warnings, r.Notes)}
+		for _, k := range config.Kinds() {
+			did.add(r.Counts[k])
+		}
+		if did.changes() == 0 {
+			return nil, nil
+		}
+		return r.Ops, nil
+	})
+	return did, storeError("apply", err)
+}
+
+func publishWorkloads(st *workload.Store, docs []xds.Document) (did outcome, err error) {
 	r, err := st.Apply(docs, false)
 	if err != nil {
 		return outcome{}, err

@@ -16,6 +16,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/kmesh-net/kmesh-node/internal/exit"
+	"github.com/kmesh-net/kmesh-node/internal/keeper"
 	"github.com/kmesh-net/kmesh-node/internal/xds"
 	"github.com/kmesh-net/kmesh-node/loader"
 )
@@ -27,7 +28,7 @@ func sourceAt(t *testing.T, paths ...string) (*source, *strings.Builder) {
 	cfg.Mode, cfg.RunDir, cfg.BpfFsPath, cfg.Log = loader.Ads, t.TempDir(), t.TempDir(), logrus.New()
 	cfg.Objects = os.DirFS("../../build/bpf")
 	cfg.Log.SetOutput(log)
-	return newSource(&cfg, paths), log
+	return newSource(&cfg, keeper.New(&cfg, false), paths), log
 }
 
 func file(t *testing.T, dir, name, text string) string {
@@ -146,7 +147,7 @@ func TestWhatIsWrittenDownIsReadBack(t *testing.T) {
 	if err := s.remember(want); err != nil {
 		t.Fatal(err)
 	}
-	next := newSource(s.cfg, []string{dir})
+	next := newSource(s.cfg, s.maps, []string{dir})
 	if err := next.recall(); err != nil || !maps.EqualFunc(next.held, want, slices.Equal) {
 		t.Errorf("%v, %v", next.held, err)
 	}
@@ -157,7 +158,7 @@ func TestWhatIsWrittenDownIsReadBack(t *testing.T) {
 	if err := os.WriteFile(files[0], []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	next = newSource(s.cfg, []string{dir})
+	next = newSource(s.cfg, s.maps, []string{dir})
 	if err := next.recall(); err != nil || len(next.held) != 0 || !strings.Contains(log.String(), files[0]) {
 		t.Errorf("of a damaged file: %v, %v\n%s", next.held, err, log)
 	}

@@ -5,6 +5,7 @@ package cli
 import (
 	"github.com/urfave/cli/v2"
 
+	"github.com/kmesh-net/kmesh-node/internal/keeper"
 	"github.com/kmesh-net/kmesh-node/loader"
 )
 
@@ -15,7 +16,7 @@ func upConfigFlag() cli.Flag {
 // upWith is up, with what --config names in force at its end. What is wrong with that
 // ends it before anything has changed.
 func (c *command) upWith(ctx *cli.Context, cfg *loader.Config) error {
-	src := newSource(cfg, listFlag(ctx, "config"))
+	src := newSource(cfg, keeper.New(cfg, false), listFlag(ctx, "config"))
 	if _, err := src.read(); err != nil {
 		return err
 	}

@@ -33,6 +33,14 @@ type Config struct {
 	jitter func(time.Duration) time.Duration
 }
 
+// Check says what is wrong with the configuration: *exit.Error with code Usage.
+func (c *Config) Check() error {
+	if err := c.Endpoint.check(); err != nil {
+		return err
+	}
+	return c.Node.check()
+}
+
 // Client keeps one stream open, and opens the next one when it ends.
 type Client struct {
 	cfg  Config
@@ -52,10 +60,7 @@ type Client struct {
 // New returns a Client, which connects when it is run. What is wrong with cfg is
 // *exit.Error with code Usage.
 func New(cfg Config, sink Sink) (*Client, error) {
-	if err := cfg.Endpoint.check(); err != nil {
-		return nil, err
-	}
-	if err := cfg.Node.check(); err != nil {
+	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
 	if cfg.after == nil {
