@@ -12,19 +12,10 @@ import (
 )
 
 func (s *Status) readPrograms(t tree, rec *record) error {
-	ids := map[string]uint32{}
 	for _, r := range wanted(s.Mode, rec.Variant) {
-		fd, err := s.open(t, progDir, r.name, rec.Progs[r.name])
+		id, err := s.readProgram(t, rec, r)
 		if err != nil {
 			return err
-		}
-		if fd >= 0 {
-			p, err := progInfoOf(fd)
-			if err = errors.Join(err, unix.Close(fd)); err != nil {
-				return fmt.Errorf("program %s: %w", r.name, err)
-			}
-			s.Programs = append(s.Programs, ProgramStatus{s.Mode, r.name, p.ID, fmt.Sprintf("%x", p.Tag), r.hook.String(), p.RunCount, p.RunTime, p.Verified})
-			ids[r.name] = p.ID
 		}
 		read := s.readLink
 		switch {
@@ -35,11 +26,25 @@ func (s *Status) readPrograms(t tree, rec *record) error {
 		case rec.Unlinked[r.name] != 0:
 			read = s.readUnlinked
 		}
-		if err := read(t, rec, r, ids[r.name]); err != nil {
+		if err := read(t, rec, r, id); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// readProgram returns the id of the row's program, 0 where its pin is lost.
+func (s *Status) readProgram(t tree, rec *record, r program) (uint32, error) {
+	fd, err := s.open(t, progDir, r.name, rec.Progs[r.name])
+	if err != nil || fd < 0 {
+		return 0, err
+	}
+	p, err := progInfoOf(fd)
+	if err = errors.Join(err, unix.Close(fd)); err != nil {
+		return 0, fmt.Errorf("program %s: %w", r.name, err)
+	}
+	s.Programs = append(s.Programs, ProgramStatus{s.Mode, r.name, p.ID, fmt.Sprintf("%x", p.Tag), r.hook.String(), p.RunCount, p.RunTime, p.Verified})
+	return p.ID, nil
 }
 
 func (s *Status) readLink(t tree, rec *record, r program, prog uint32) error {

@@ -104,24 +104,30 @@ type Usage struct {
 func (s *Store) Stats() (Usage, error) {
 	var u Usage
 	err := s.fresh(func(l *live) error {
-		u.Unfinished = s.maps.writing() != 0
-		u.Generation = l.generation
-		u.Services, u.Workloads, u.Policies = len(l.model.res[Service]), len(l.model.res[Workload]), len(l.model.res[Policy])
-		here := l.model.here
-		u.Locality = strings.TrimRight(strings.Join([]string{here.region, here.zone, here.subzone}, "/"), "/")
-		u.Node, u.Network, u.Cluster = here.node, here.network, here.cluster
-		blocks := 0
-		for _, n := range l.blocks {
-			blocks += n
-		}
-		u.Maps = []Use{
-			{"km_res", l.chunks, maxChunks}, {"km_frontend", len(l.frontends), maxFrontends},
-			{"km_block", blocks, maxBlocks}, {"km_peer", len(l.peers), maxPeers},
-			{"km_denied", len(l.denied), maxDenied}, {"km_policy", usedSlots(s.maps.image(true)), s.maps.half / slotBytes},
-		}
+		u = s.usage(l)
 		return nil
 	})
 	return u, err
+}
+
+func (s *Store) usage(l *live) Usage {
+	var u Usage
+	u.Unfinished = s.maps.writing() != 0
+	u.Generation = l.generation
+	u.Services, u.Workloads, u.Policies = len(l.model.res[Service]), len(l.model.res[Workload]), len(l.model.res[Policy])
+	here := l.model.here
+	u.Locality = strings.TrimRight(strings.Join([]string{here.region, here.zone, here.subzone}, "/"), "/")
+	u.Node, u.Network, u.Cluster = here.node, here.network, here.cluster
+	blocks := 0
+	for _, n := range l.blocks {
+		blocks += n
+	}
+	u.Maps = []Use{
+		{"km_res", l.chunks, maxChunks}, {"km_frontend", len(l.frontends), maxFrontends},
+		{"km_block", blocks, maxBlocks}, {"km_peer", len(l.peers), maxPeers},
+		{"km_denied", len(l.denied), maxDenied}, {"km_policy", usedSlots(s.maps.image(true)), s.maps.half / slotBytes},
+	}
+	return u
 }
 
 // usedSlots is how many slots of a half are not all zero, from its start.
