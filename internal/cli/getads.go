@@ -87,20 +87,28 @@ func (c *command) getEndpoints(ctx *cli.Context, name string) error {
 		if err != nil {
 			return err
 		}
-		data := []clusterEndpoints{}
-		for _, m := range clusters {
-			n := config.NameOf(m)
-			l, err := s.Endpoints(n)
-			if errors.Is(err, store.ErrNotFound) {
-				continue // deleted in between
-			}
-			if err != nil {
-				return storeError(step, err)
-			}
-			data = append(data, clusterEndpoints{n, nonNil(l)})
+		data, err := endpointsOf(s, step, clusters)
+		if err != nil {
+			return err
 		}
 		return c.print(ctx, data, func(w io.Writer) error { return endpointTable(data).print(w) })
 	})
+}
+
+func endpointsOf(s *store.Store, step string, clusters []proto.Message) ([]clusterEndpoints, error) {
+	data := []clusterEndpoints{}
+	for _, m := range clusters {
+		n := config.NameOf(m)
+		l, err := s.Endpoints(n)
+		if errors.Is(err, store.ErrNotFound) {
+			continue // deleted in between
+		}
+		if err != nil {
+			return nil, storeError(step, err)
+		}
+		data = append(data, clusterEndpoints{n, nonNil(l)})
+	}
+	return data, nil
 }
 
 func endpointTable(data []clusterEndpoints) *table {

@@ -53,6 +53,10 @@ func render[V any](l []V, message func(V) proto.Message) []rendered[V] {
 	return data
 }
 
+func messageOfService(v workload.ServiceView) proto.Message   { return v.Resource }
+func messageOfWorkload(v workload.WorkloadView) proto.Message { return v.Resource }
+func messageOfPolicy(v workload.PolicyView) proto.Message     { return v.Resource }
+
 // named keeps what has the name, or the address; an empty name keeps all.
 func named[V any](l []V, kind workload.Kind, name string, names func(V) []string) ([]V, error) {
 	if name == "" {
@@ -77,7 +81,7 @@ func (c *command) getServices(ctx *cli.Context, name string) error {
 		if err != nil {
 			return err
 		}
-		data := render(l, func(v workload.ServiceView) proto.Message { return v.Resource })
+		data := render(l, messageOfService)
 		return c.print(ctx, data, func(w io.Writer) error { return serviceTable(l).print(w) })
 	})
 }
@@ -92,7 +96,7 @@ func (c *command) getWorkloads(ctx *cli.Context, name string) error {
 		if err != nil {
 			return err
 		}
-		data := render(l, func(v workload.WorkloadView) proto.Message { return v.Resource })
+		data := render(l, messageOfWorkload)
 		return c.print(ctx, data, func(w io.Writer) error { return workloadTable(l).print(w) })
 	})
 }
@@ -111,7 +115,7 @@ func (c *command) getPolicies(ctx *cli.Context, name string) error {
 		if err != nil {
 			return err
 		}
-		data := render(l, func(v workload.PolicyView) proto.Message { return v.Resource })
+		data := render(l, messageOfPolicy)
 		return c.print(ctx, data, func(w io.Writer) error {
 			t := policyTable(l)
 			if name == "" {

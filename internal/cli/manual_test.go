@@ -15,7 +15,7 @@ import (
 )
 
 // plainText are flags whose values are no list and no path.
-var plainText = map[string]bool{"node-name": true, "locality": true,
+var plainText = map[string]bool{"node-name": true, "locality": true, "admin-address": true,
 	"xds-address": true, "xds-server-name": true, "xds-node-ip": true, "xds-pod-name": true, "xds-pod-namespace": true,
 	"xds-service-account": true, "xds-domain": true, "xds-cluster-id": true}
 

@@ -59,10 +59,7 @@ func (c *command) print(ctx *cli.Context, data any, text func(io.Writer) error) 
 	}
 	switch form {
 	case "json":
-		enc := json.NewEncoder(c.stdout)
-		enc.SetEscapeHTML(false)
-		enc.SetIndent("", "  ")
-		err = enc.Encode(data)
+		err = jsonTo(c.stdout, "").Encode(data)
 	case "yaml":
 		var b []byte
 		if b, err = yaml.Marshal(data); err == nil {
@@ -75,6 +72,17 @@ func (c *command) print(ctx *cli.Context, data any, text func(io.Writer) error) 
 		return fmt.Errorf("print: %w", err)
 	}
 	return nil
+}
+
+// indentation of JSON.
+const indentation = "  "
+
+// jsonTo writes JSON as all commands do; prefix begins each line but the first.
+func jsonTo(w io.Writer, prefix string) *json.Encoder {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent(prefix, indentation)
+	return enc
 }
 
 // joinJSON is the JSON object of v, with one more member behind its own.

@@ -32,6 +32,7 @@ func (c *command) run() *cli.Command {
 		&cli.StringSliceFlag{Name: "config", Usage: "file or directory whose content is in force, from then on and after each change; may be repeated"},
 		&cli.DurationFlag{Name: "reconcile-interval", Value: reconcileInterval, Usage: "how often what is loaded and attached is compared and repaired"})
 	flags = append(flags, xdsFlags()...)
+	flags = append(flags, adminFlags()...)
 	return &cli.Command{Name: "run", Usage: "up, then stay until SIGTERM; the data plane outlives it", Flags: flags,
 		Action: noArgs(func(ctx *cli.Context) error {
 			cfg, err := c.upConfig(ctx)
@@ -51,6 +52,9 @@ func (c *command) run() *cli.Command {
 			d.keeper = keeper.New(cfg, control != nil)
 			cfg.Aside = d.keeper.Aside
 			d.src = newSource(cfg, d.keeper, listFlag(ctx, "config"))
+			if err := d.addAdmin(ctx, interval); err != nil {
+				return err
+			}
 			if control != nil {
 				if d.live, err = newLive(d, control); err != nil {
 					return err
@@ -99,6 +103,7 @@ type daemon struct {
 	keeper *keeper.Keeper // of the maps, for the parts
 	parts  []part
 	live   *live // nil: no control plane
+	pulse  pulse
 }
 
 // part is something that runs beside the loop.
@@ -205,6 +210,7 @@ func (d *daemon) test(ctx context.Context) error {
 
 // tell logs what was repaired.
 func (d *daemon) tell(repaired []string) {
+	d.pulse.repaired(len(repaired))
 	for _, what := range repaired {
 		d.cfg.Log.WithField("event", "repaired").Warnf("repaired: %s", what)
 	}
@@ -243,10 +249,13 @@ func (d *daemon) reload(context.Context) {
 		}
 	}
 	d.src.apply()
+	d.pulse.configured(d.src)
 }
 
 // turn repairs, and tells of it.
 func (d *daemon) turn(ctx context.Context) {
+	d.pulse.begin()
+	defer func() { d.pulse.end(d.err) }()
 	if !d.src.settled() || service.Fingerprint(d.src.paths) != d.seen {
 		d.reload(ctx)
 	}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"github.com/urfave/cli/v2"
+
+	"github.com/kmesh-net/kmesh-node/internal/admin"
+	"github.com/kmesh-net/kmesh-node/internal/exit"
+	"github.com/kmesh-net/kmesh-node/internal/metrics"
+	"github.com/kmesh-net/kmesh-node/loader"
+)
+
+const (
+	adminAddress = "127.0.0.1:15200"
+	adminOff     = "off"
+	// mapsTime is how long a scrape waits for the maps, which a writer may hold.
+	mapsTime = time.Second
+)
+
+func adminFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "admin-address", Value: adminAddress, Usage: "where probes, metrics and dumps are served: HOST:PORT, unix:PATH or off"},
+		&cli.BoolFlag{Name: "admin-allow-writes", Usage: "let what reaches --admin-address set log levels, and take profiles, also where that is not loopback"},
+		&cli.BoolFlag{Name: "admin-pprof", Usage: "serve profiles of the process at /debug/pprof/"},
+	}
+}
+
+// adminPart is the admin endpoint of a `run`.
+type adminPart struct {
+	d        *daemon
+	cfg      admin.Config
+	must     bool // the address was asked for: without it there is no run
+	interval time.Duration
+	server   *admin.Server // nil: there is none
+	look     admin.Shared[[]string]
+	groups   []*scraped
+	dumping  chan struct{}          // one dump at a time
+}
+
+// addAdmin reads the flags, and adds the part unless it is off.
+func (d *daemon) addAdmin(ctx *cli.Context, interval time.Duration) error {
+	address := ctx.String("admin-address")
+	if address == "" || address == adminOff {
+		return nil
+	}
+	if err := admin.Check(address); err != nil {
+		return usage("--admin-address %w", err)
+	}
+	a := &adminPart{d: d, must: ctx.IsSet("admin-address"), interval: interval, dumping: make(chan struct{}, 1)}
+	a.look.Read = a.findReasons
+	a.groups = a.newGroups()
+	a.cfg = admin.Config{
+		Address: address, Writes: ctx.Bool("admin-allow-writes"), Profiles: ctx.Bool("admin-pprof"), Log: d.cfg.Log,
+		Healthy: func() error { return d.pulse.alive(interval) },
+		Ready:   a.reasons,
+		Metrics: metrics.Handler(a.snapshot),
+		Dump:    a.dump,
+		Levels:  []admin.Level{a.processLevel()},
+	}
+	d.parts = append(d.parts, a)
+	return nil
+}
+
+// start listens. Where the address is the default and somebody else's, the data plane
+// matters more.
+func (a *adminPart) start(context.Context) (err error) {
+	a.server, err = admin.Serve(a.cfg)
+	switch {
+	case err == nil:
+		a.d.cfg.Log.Infof("admin endpoint: %s", a.server.Addr())
+	case !a.must:
+		a.d.cfg.Log.WithError(err).Warn("no admin endpoint: probes and metrics of this run are not served")
+		err = nil
+	}
+	return err
+}
+
+func (a *adminPart) close() error {
+	if a.server == nil {
+		return nil
+	}
+	return a.server.Close()
+}
+
+// reasons are why things are not as they should be, looked for now.
+func (a *adminPart) reasons(ctx context.Context) []string {
+	l, err := a.look.Get(ctx)
+	if err != nil {
+		return []string{"a look at programs and links takes longer than this request"}
+	}
+	return l
+}
+
+// findReasons compares as a turn does, and changes nothing.
+func (a *adminPart) findReasons() []string {
+	l := a.d.pulse.reasons()
+	p, err := loader.MakePlan(a.d.cfg)
+	if err != nil {
+		l = append(l, err.Error())
+	} else {
+		for _, c := range p.Pending() {
+			text := c.Kind + " " + c.Name + ": to " + c.Action
+			if c.Why != "" {
+				text += ": " + c.Why
+			}
+			l = append(l, text)
+		}
+	}
+	if a.d.live == nil {
+		return l
+	}
+	if st := a.d.live.client.State(); !st.Synced {
+		text := "the configuration of " + st.Address + " is not in force: " + st.Missing
+		if st.LastError != "" {
+			text += "; " + st.LastError
+		}
+		l = append(l, text)
+	}
+	return l
+}
+
+// processLevel is the log level of this process.
+func (a *adminPart) processLevel() admin.Level {
+	log := a.d.cfg.Log
+	return admin.Level{Name: "process", Values: enumerations["log-level"],
+		Get: func() (string, error) { return log.GetLevel().String(), nil },
+		Set: func(v string) error {
+			level, err := logrus.ParseLevel(v)
+			if err != nil {
+				return &exit.Error{Code: exit.Usage, Step: "set log level", Object: v, Err: err}
+			}
+			log.SetLevel(level)
+			log.Infof("log level: %s", v)
+			return nil
+		}}
+}
+
+var errBusy = errors.New("the maps are in use")
+
+// inUse is the error of a request that would wait too long.
+func inUse(step string) error {
+	return &exit.Error{Code: exit.Locked, Step: step, Object: "maps", Err: errBusy, Remedy: "ask again"}
+}
