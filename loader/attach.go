@@ -33,6 +33,9 @@ func (k *node) Attach() (err error) {
 	if err := k.forgetPods(); err != nil {
 		return err
 	}
+	if err := k.enrolRecorded(); err != nil {
+		return err
+	}
 	cg, err := openCgroup(k.cfg.Cgroup2Path)
 	if err != nil {
 		return attachError("open cgroup", k.cfg.Cgroup2Path, err, "give --cgroup2-path a directory of cgroup2")

@@ -47,8 +47,14 @@ func (h *Handles) Enroll(path string, force bool) (cookie uint64, err error) {
 		return 0, &exit.Error{Code: exit.Usage, Step: "enroll", Object: path,
 			Err: errors.New("this is the host's own network namespace"), Remedy: "if that is meant, add --force"}
 	}
+	return cookie, h.enrollAt(cookie, path, h.refresh)
+}
+
+// enrollAt enrols a namespace and has follow do what follows from that; a failure of
+// either leaves what was there.
+func (h *Handles) enrollAt(cookie uint64, path string, follow func() error) error {
 	var u undo
-	err = h.withPods("enroll", func() (err error) {
+	err := h.withPods("enroll", func() (err error) {
 		if h.cfg.Mode == Workload {
 			err = h.enrollPod(cookie, path, &u)
 		} else {
@@ -60,12 +66,12 @@ func (h *Handles) Enroll(path string, force bool) (cookie uint64, err error) {
 		return err
 	})
 	if err != nil {
-		return 0, err
+		return err
 	}
-	if err := h.refresh(); err != nil {
-		return 0, errors.Join(err, h.withPods("enroll", u.unwind))
+	if err := follow(); err != nil {
+		return errors.Join(err, h.withPods("enroll", u.unwind))
 	}
-	return cookie, nil
+	return nil
 }
 
 // withPods does what changes enrolment while no `up` and no other one does. The
@@ -161,9 +167,27 @@ func (h *Handles) Unenroll(path string) (uint64, error) {
 
 // UnenrollCookie is Unenroll for a namespace that may be gone.
 func (h *Handles) UnenrollCookie(cookie uint64) error {
-	object := "namespace " + strconv.FormatUint(cookie, 10)
-	unknown := false
-	err := h.withPods("unenroll", func() error {
+	unknown, err := h.unenroll(cookie)
+	if err != nil {
+		return err
+	}
+	object := namespaceObject(cookie)
+	if unknown {
+		return &exit.Error{Code: exit.NotUp, Step: "unenroll", Object: object, Err: errNotEnrolled}
+	}
+	// The next writer brings up to date what this one could not.
+	if err := h.refresh(); err != nil {
+		h.cfg.Log.Warnf("%s is released; %v", object, err)
+	}
+	return nil
+}
+
+func namespaceObject(cookie uint64) string { return "namespace " + strconv.FormatUint(cookie, 10) }
+
+// unenroll takes a namespace out of km_netns, where it is in it, and xdpauth off its devices.
+func (h *Handles) unenroll(cookie uint64) (unknown bool, err error) {
+	object := namespaceObject(cookie)
+	err = h.withPods("unenroll", func() error {
 		var entry kmNetns
 		if err := mapLookup(h.fds["km_netns"], cookie, &entry); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return attachError("unenroll", object, fmt.Errorf("read km_netns: %w", err), "")
@@ -184,17 +208,7 @@ func (h *Handles) UnenrollCookie(cookie uint64) error {
 		}
 		return attachError("unenroll", object, oneLine(err), "run it again")
 	})
-	if err != nil {
-		return err
-	}
-	if unknown {
-		return &exit.Error{Code: exit.NotUp, Step: "unenroll", Object: object, Err: errNotEnrolled}
-	}
-	// The next writer brings up to date what this one could not.
-	if err := h.refresh(); err != nil {
-		h.cfg.Log.Warnf("%s is released; %v", object, err)
-	}
-	return nil
+	return unknown, err
 }
 
 // putBack undoes release.

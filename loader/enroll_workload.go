@@ -161,7 +161,10 @@ func inMap(a netip.Addr) [4]C.__be32 {
 }
 
 // isWaypoint says whether the workload of that address serves as waypoint.
-func (h *Handles) isWaypoint(ip [4]C.__be32) (bool, error) {
+func (h *Handles) isWaypoint(ip [4]C.__be32) (bool, error) { return h.hasPeer(ip, peerWaypoint) }
+
+// hasPeer says whether a peer of that address has the flag.
+func (h *Handles) hasPeer(ip [4]C.__be32, flag uint32) (bool, error) {
 	var peer kwPeer
 	err := mapLookup(h.fds["km_peer"], ip, &peer)
 	if errors.Is(err, os.ErrNotExist) {
@@ -170,7 +173,7 @@ func (h *Handles) isWaypoint(ip [4]C.__be32) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("read km_peer: %w", err)
 	}
-	return uint32(peer.flags)&peerWaypoint != 0, nil
+	return uint32(peer.flags)&flag != 0, nil
 }
 
 // addresses is what describe filled in.

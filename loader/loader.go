@@ -116,6 +116,7 @@ func (l *BpfLoader) start(ctx context.Context, begin time.Time, k *node, steps [
 	}
 	committed = true
 	if !k.idle {
+		k.settleRecords()
 		if err := k.dropOther(); err != nil {
 			return err
 		}

@@ -66,6 +66,8 @@ type node struct {
 
 	plan *Plan // of a look: written down instead of done; nil: it is done
 
+	records []recorded // of the container runtime's pods, from Attach on
+
 	podsChanged bool // km_netns is other than when writer read it
 	swapped     bool // links of another load took this one's programs
 	fresh       bool // the programs were loaded anew

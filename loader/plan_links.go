@@ -277,8 +277,8 @@ func (k *node) lookOther() error {
 }
 
 func joinWords(a, b string) string {
-	if a == "" {
-		return b
+	if a == "" || b == "" {
+		return a + b
 	}
 	return a + "; " + b
 }

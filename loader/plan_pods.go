@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// enrolments lists the cookies that are enrolled, and those that would be carried over
-// from the other mode (see carryEnrolments) as true.
-func (k *node) enrolments() (map[uint64]bool, error) {
-	l := map[uint64]bool{}
+// enrolments lists the cookies that are enrolled, and with the reason those that will be:
+// carried over from the other mode (see carryEnrolments), or recorded (see enrolRecorded).
+func (k *node) enrolments() (map[uint64]string, error) {
+	l := map[uint64]string{}
 	if k.other != nil && k.found.Build == "" {
 		fd, err := pinGet(k.cfg.withMode(otherMode(k.cfg.Mode)).tree().pin(mapDir, "km_netns"))
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -28,22 +28,20 @@ func (k *node) enrolments() (map[uint64]bool, error) {
 				return nil, attachError("carry enrolments over", "km_netns", err, "")
 			}
 			for _, c := range cookies {
-				l[c] = true
+				l[c] = "it is enrolled in mode " + string(otherMode(k.cfg.Mode))
 			}
 		}
 	}
-	fd := k.FD("km_netns")
-	if fd < 0 {
-		return l, nil
+	if fd := k.FD("km_netns"); fd >= 0 {
+		cookies, err := netnsKeys(fd)
+		if err != nil {
+			return nil, attachError("attach", "km_netns", err, "")
+		}
+		for _, c := range cookies {
+			l[c] = ""
+		}
 	}
-	cookies, err := netnsKeys(fd)
-	if err != nil {
-		return nil, attachError("attach", "km_netns", err, "")
-	}
-	for _, c := range cookies {
-		l[c] = false
-	}
-	return l, nil
+	return l, k.lookRecords(l)
 }
 
 // lookEnrolled says what becomes of enrolments where no device goes with them.
@@ -60,17 +58,18 @@ func (k *node) lookEnrolled() error {
 		switch {
 		case !slices.Contains(gone, c):
 			k.addEnrolment(c, l[c], "")
-		case !l[c]: // what is gone is not carried over
+		case l[c] == "": // what is gone is not carried over
 			k.add(ActionDelete, "enrolment", strconv.FormatUint(c, 10), "its namespace is gone")
 		}
 	}
 	return nil
 }
 
-func (k *node) addEnrolment(cookie uint64, carried bool, why string) {
+// addEnrolment is about one that is, or with create, the reason, one that will be.
+func (k *node) addEnrolment(cookie uint64, create, why string) {
 	name := strconv.FormatUint(cookie, 10)
-	if carried {
-		k.add(ActionCreate, "enrolment", name, joinWords("it is enrolled in mode "+string(otherMode(k.cfg.Mode)), why))
+	if create != "" {
+		k.add(ActionCreate, "enrolment", name, joinWords(create, why))
 		return
 	}
 	k.add(ActionKeep, "enrolment", name, why)
@@ -102,7 +101,7 @@ func (k *node) lookPods(program, cgroup) error {
 		case len(paths) > 0:
 			err = k.lookPod(c, paths[0], enrolled[c])
 		case !alive && all:
-			if !enrolled[c] {
+			if enrolled[c] == "" {
 				k.add(ActionDelete, "enrolment", strconv.FormatUint(c, 10), "its namespace is gone")
 			}
 		default:
@@ -143,7 +142,7 @@ func (k *node) lookNICs(names []string) (alive bool, err error) {
 }
 
 // lookPod is attachPod without its effect.
-func (k *node) lookPod(cookie uint64, path string, carried bool) error {
+func (k *node) lookPod(cookie uint64, path, create string) error {
 	p, devices, err := k.unlinked(cookie, path)
 	if errors.Is(err, errEnded) {
 		return nil
@@ -166,13 +165,13 @@ func (k *node) lookPod(cookie uint64, path string, carried bool) error {
 			k.add(ActionUpdate, "link", name, what+": it gets mode "+k.next.XDPMode)
 		case k.pinned(linkDir, name):
 			k.add(ActionRepair, "link", name, what+": it was detached")
-		case carried || k.found.Build == "":
+		case create != "" || k.found.Build == "":
 			k.add(ActionCreate, "link", name, what)
 		default:
 			k.add(ActionRepair, "link", name, what+" is enrolled and not judged")
 		}
 	}
-	return k.lookAddresses(p, carried)
+	return k.lookAddresses(p, create)
 }
 
 // ownProgram says whether a program is of what is loaded here, in either mode.
@@ -184,17 +183,22 @@ func (k *node) ownProgram(id uint32) bool {
 }
 
 // lookAddresses is writePod without its effect.
-func (k *node) lookAddresses(p pod, carried bool) error {
-	if !carried && (k.resized["km_netns"] || k.resized["km_peer"]) {
+func (k *node) lookAddresses(p pod, create string) error {
+	if create == "" && (k.resized["km_netns"] || k.resized["km_peer"]) {
 		// Its entry, or its peers, are another build's: it is carried over.
-		k.addEnrolment(p.cookie, false, p.path)
+		k.addEnrolment(p.cookie, "", p.path)
+		return nil
+	}
+	if create != "" {
+		k.addEnrolment(p.cookie, create, p.path)
 		return nil
 	}
 	fd := k.FD("km_netns")
 	var have kmNetns
-	if carried || fd < 0 || mapLookup(fd, p.cookie, &have) != nil {
-		k.addEnrolment(p.cookie, true, p.path)
-		return nil
+	if err := mapLookup(fd, p.cookie, &have); errors.Is(err, os.ErrNotExist) {
+		return nil // it left in between
+	} else if err != nil {
+		return attachError("read km_netns", p.path, err, "")
 	}
 	entry := have
 	if k.FD("km_peer") >= 0 && !k.resized["km_peer"] {
@@ -206,6 +210,6 @@ func (k *node) lookAddresses(p pod, carried bool) error {
 		k.add(ActionUpdate, "enrolment", strconv.FormatUint(p.cookie, 10), "the addresses of "+p.path+" are others")
 		return nil
 	}
-	k.addEnrolment(p.cookie, false, p.path)
+	k.addEnrolment(p.cookie, "", p.path)
 	return nil
 }

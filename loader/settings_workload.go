@@ -42,6 +42,7 @@ const (
 	MaxName = int(C.KW_NAME) - 1
 
 	peerWaypoint = uint32(C.KW_PEER_WAYPOINT)
+	peerWorkload = uint32(C.KW_PEER_WORKLOAD)
 
 	wmetaABI      = uint32(unsafe.Offsetof(kwMeta{}.abi))
 	pstateWord    = uint32(unsafe.Offsetof(kwPstate{}.word))

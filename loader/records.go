@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/kmesh-net/kmesh-node/internal/podrecord"
+)
+
+// What the container runtime told of is enrolled whenever this mode comes up, or a turn
+// of `run` finds that it is not: the runtime tells once, and may have done so while
+// nothing was up. A pod that left by itself, or by `unenroll`, stays out.
+
+// PodRecords is where records of the runtime's pods are.
+func (c *Config) PodRecords() podrecord.Dir {
+	return podrecord.Dir(filepath.Join(c.RunDir, lockName(c.BpfFsPath, ".pods")))
+}
+
+// The fates of a record.
+const (
+	recordKept    = "keep"
+	recordEnrols  = "enrol"   // its namespace is alive, and was never enrolled in these maps
+	recordDropped = "drop"    // its namespace is gone
+	recordEnds    = "release" // the runtime took it back: its namespace is not to be enrolled
+)
+
+// recorded is a record and what becomes of it.
+type recorded struct {
+	*podrecord.Record
+	fate string
+	why  string
+}
+
+// readRecords decides what becomes of each record. enrolled says which namespaces are, or
+// will be without a record of theirs.
+func (k *node) readRecords(enrolled func(cookie uint64) bool) ([]recorded, error) {
+	list, invalid, err := k.cfg.PodRecords().List()
+	if err != nil {
+		return nil, notReady("read records of pods", string(k.cfg.PodRecords()), err, "remove the directory, and start the pods again")
+	}
+	if k.plan == nil { // else each turn of a `run` would tell of them
+		for _, err := range invalid {
+			k.log.Warn(err)
+		}
+	}
+	if len(list) == 0 {
+		return nil, nil
+	}
+	boot, err := podrecord.Boot()
+	if err != nil {
+		return nil, notReady("read records of pods", "boot_id", err, "mount /proc")
+	}
+	known, err := k.knownNetns()
+	if err != nil {
+		return nil, err
+	}
+	alive, err := aliveRecords(list, enrolled)
+	if err != nil {
+		return nil, err
+	}
+	all := seesAll()
+	out := make([]recorded, len(list))
+	for i, r := range list {
+		out[i] = recorded{r, recordKept, ""}
+		switch d := &out[i]; {
+		case r.Boot != boot:
+			d.fate, d.why = recordDropped, "it is of another boot"
+		case r.Released && enrolled(r.Cookie) && !sharesNamespace(list, r):
+			d.fate, d.why = recordEnds, "the container runtime took it back"
+		case r.Released:
+			d.fate, d.why = recordDropped, "the container runtime took it back"
+		case !alive[r.Cookie] && all:
+			d.fate, d.why = recordDropped, "its namespace is gone"
+		case enrolled(r.Cookie), !alive[r.Cookie], known[r.Map]:
+		default:
+			d.fate, d.why = recordEnrols, "it is "+r.String()
+		}
+	}
+	return out, nil
+}
+
+// sharesNamespace says whether another attachment of the same namespace stands.
+func sharesNamespace(list []*podrecord.Record, r *podrecord.Record) bool {
+	return slices.ContainsFunc(list, func(o *podrecord.Record) bool { return o != r && o.Cookie == r.Cookie && !o.Released })
+}
+
+// knownNetns are the ids of the km_netns in use, and of those that give way to it: who was
+// enrolled in one of them and is not now left.
+func (k *node) knownNetns() (map[uint32]bool, error) {
+	known := map[uint32]bool{k.found.Maps["km_netns"]: true}
+	if k.other != nil {
+		known[k.other.Maps["km_netns"]] = true
+	}
+	id, err := k.netnsID()
+	if err != nil {
+		return nil, err
+	}
+	known[id] = true
+	known[0] = false
+	return known, nil
+}
+
+// netnsID is the id of the km_netns in use; 0 where there is none yet.
+func (k *node) netnsID() (uint32, error) {
+	fd := k.FD("km_netns")
+	if fd < 0 {
+		return 0, nil
+	}
+	o, err := objectOf(mapDir, fd)
+	if err != nil {
+		return 0, attachError("read records of pods", "km_netns", err, "")
+	}
+	return o.id, nil
+}
+
+// aliveRecords says of which cookies the namespaces are there. To look at the path of the
+// record is enough for most; all of /proc is looked through for the rest.
+func aliveRecords(list []*podrecord.Record, enrolled func(cookie uint64) bool) (map[uint64]bool, error) {
+	alive := map[uint64]bool{}
+	var rest []uint64
+	for _, r := range list {
+		switch {
+		case alive[r.Cookie]:
+		case r.InPlace() && (enrolled(r.Cookie) || cookieIs(r)):
+			alive[r.Cookie] = true
+		default:
+			rest = append(rest, r.Cookie)
+		}
+	}
+	if len(rest) == 0 {
+		return alive, nil
+	}
+	where, err := namespacesOf(rest)
+	if err != nil {
+		return nil, attachError("find namespaces", "records of pods", err, "mount /proc")
+	}
+	for _, c := range rest {
+		alive[c] = alive[c] || len(where[c]) > 0
+	}
+	return alive, nil
+}
+
+func cookieIs(r *podrecord.Record) bool {
+	c, err := cookieAt(r.Netns)
+	return err == nil && c == r.Cookie
+}
+
+// enrolRecorded enrols what is recorded and was never enrolled in these maps, and takes
+// back what the runtime took back. Devices are attached to by what follows.
+func (k *node) enrolRecorded() error {
+	keys, err := netnsKeys(k.fds["km_netns"])
+	if err != nil {
+		return attachError("read records of pods", "km_netns", err, "")
+	}
+	k.records, err = k.readRecords(func(c uint64) bool { return slices.Contains(keys, c) })
+	if err != nil {
+		return err
+	}
+	for i := range k.records {
+		switch r := &k.records[i]; r.fate {
+		case recordEnrols:
+			blank := func(*kmNetns) error { return nil }
+			if err := k.enter(r.Cookie, r.Netns, &k.undo, blank); err != nil {
+				// One pod too many does not keep the others from being managed.
+				k.log.WithError(err).Warnf("%s is not enrolled", r)
+				r.fate = recordKept
+				continue
+			}
+			k.podsChanged = true
+			k.change(fmt.Sprintf("enrolled: namespace %d, %s", r.Cookie, r.why))
+		case recordEnds:
+			if err := k.release(r.Cookie); err != nil && !errors.Is(err, errNotEnrolled) {
+				return attachError("unenroll", strconv.FormatUint(r.Cookie, 10), err, "")
+			}
+			k.podsChanged = true
+			k.change(fmt.Sprintf("unenrolled: namespace %d, %s of %s", r.Cookie, r.why, r))
+		}
+	}
+	return nil
+}
+
+// settleRecords brings the records to what is in force. What cannot be written or removed
+// now is found by the next one.
+func (k *node) settleRecords() {
+	id, err := k.netnsID()
+	if err != nil {
+		k.log.Warn(err)
+		return
+	}
+	dir := k.cfg.PodRecords()
+	for _, r := range k.records {
+		switch {
+		case r.fate == recordDropped || r.fate == recordEnds:
+			err = dir.Remove(r.ContainerID, r.IfName)
+		case r.Map != id && (r.Map != 0 || r.fate == recordEnrols):
+			r.Map = id
+			err = dir.Write(r.Record)
+		default:
+			continue
+		}
+		if err != nil {
+			k.log.WithError(err).Warn("records of pods are not up to date")
+		}
+	}
+	if err := dir.Sweep(); err != nil {
+		k.log.Warn(err)
+	}
+	k.records = nil
+}
+
+// lookRecords is enrolRecorded without its effect: it adds what will be enrolled, and why,
+// to enrolled, where "" is for what is.
+func (k *node) lookRecords(enrolled map[uint64]string) error {
+	list, err := k.readRecords(func(c uint64) bool { _, is := enrolled[c]; return is })
+	if err != nil {
+		return err
+	}
+	for _, r := range list {
+		switch r.fate {
+		case recordEnrols:
+			enrolled[r.Cookie] = r.why
+		case recordEnds:
+			delete(enrolled, r.Cookie)
+			k.add(ActionDelete, "enrolment", strconv.FormatUint(r.Cookie, 10), r.why)
+		}
+		if r.fate == recordEnds || r.fate == recordDropped {
+			k.add(ActionDelete, "pod record", r.String(), r.why)
+		}
+	}
+	return nil
+}
