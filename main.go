@@ -10,6 +10,7 @@ import (
 	"os"
 
 	"github.com/kmesh-net/kmesh-node/internal/cli"
+	"github.com/kmesh-net/kmesh-node/internal/cni"
 	"github.com/kmesh-net/kmesh-node/internal/exit"
 )
 
@@ -21,6 +22,9 @@ func main() {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "kmesh-node:", err)
 		os.Exit(exit.Unexpected)
+	}
+	if cni.Invoked(os.Args[0]) {
+		os.Exit(cli.Plugin(bpf))
 	}
 	os.Exit(cli.Execute(cli.NewCommand(bpf), os.Args))
 }

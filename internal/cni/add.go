@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/containernetworking/cni/pkg/ns"
+	"github.com/containernetworking/cni/pkg/skel"
+	"github.com/containernetworking/cni/pkg/types"
+	"golang.org/x/sys/unix"
+
+	"github.com/kmesh-net/kmesh-node/internal/exit"
+	"github.com/kmesh-net/kmesh-node/internal/podrecord"
+	"github.com/kmesh-net/kmesh-node/loader"
+)
+
+// add records the pod, then enrols it. The record comes first: an `up` that is under way
+// finds it, or is over by the time that this looks.
+func (p *plugin) add(args *skel.CmdArgs) error {
+	c, err := p.begin(args)
+	if err != nil {
+		return err
+	}
+	prev, err := c.cfg.previous()
+	if err != nil {
+		return err
+	}
+	if err := c.checkNetns(); err != nil {
+		return err
+	}
+	pod := podOf(args.Args)
+	if c.excluded(pod) {
+		c.succeed(prev.out)
+		return nil
+	}
+	rec, err := c.record(pod, prev)
+	if err == nil {
+		err = c.dir.Write(rec)
+	}
+	if err == nil {
+		c.succeed(prev.out)
+		c.lateAdd(rec)
+		err = c.insist(func(h *loader.Handles) error { return c.enrol(h, rec) })
+	}
+	return c.decide(rec, err)
+}
+
+// enrol enrols the pod in one mode, and writes down in which map.
+func (c *call) enrol(h *loader.Handles, rec *podrecord.Record) error {
+	if err := h.EnrollRecorded(rec, nil); err != nil {
+		return err
+	}
+	id, err := h.NetnsMap()
+	if err != nil {
+		return err
+	}
+	rec.Map = id
+	return c.dir.Write(rec)
+}
+
+// decide is the failure policy: where kmesh-node is not there the pod is let through, to be
+// enrolled when it is, or fails and leaves nothing. One that cannot be enrolled fails.
+func (c *call) decide(rec *podrecord.Record, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case absent(err) && c.cfg.FailurePolicy == Open:
+		when := "is not managed"
+		if rec != nil {
+			when = "is not managed until kmesh-node comes up"
+		}
+		c.data.Log.Warnf("%s: the pod of container %s %s (failurePolicy %s): %s", Name, c.args.ContainerID, when, Open, oneLine(err))
+		return nil
+	}
+	if rec != nil {
+		err = errors.Join(err, c.dir.Remove(rec.ContainerID, rec.IfName))
+	}
+	return failure(err)
+}
+
+// lateAdd is decide for when the time is over.
+func (c *call) lateAdd(rec *podrecord.Record) {
+	text := fmt.Sprintf("kmesh-node did not answer within %v", c.cfg.timeout)
+	if c.cfg.FailurePolicy == Open {
+		c.onTime(nil, text+": the pod of container "+c.args.ContainerID+" is not managed until the next turn of kmesh-node run, or up", nil)
+		return
+	}
+	c.onTime(types.NewError(types.ErrTryAgainLater, text, ""), "", func() error { return c.dir.Remove(rec.ContainerID, rec.IfName) })
+}
+
+// checkNetns refuses what is no network namespace, and that of the runtime itself, before
+// anything is opened that could block.
+func (c *call) checkNetns() error {
+	path := c.args.Netns
+	var fs unix.Statfs_t
+	err := unix.Statfs(path, &fs)
+	if err == nil && fs.Type != unix.NSFS_MAGIC && fs.Type != unix.PROC_SUPER_MAGIC {
+		err = errors.New("not a network namespace")
+	}
+	if err != nil {
+		return types.NewError(types.ErrInvalidNetNS, "CNI_NETNS "+path+": "+err.Error(), "")
+	}
+	if override := c.args.NetnsOverride; strings.EqualFold(override, "true") || override == "1" {
+		return nil
+	}
+	own, e := ns.CheckNetNS(path)
+	if e != nil {
+		return e
+	}
+	if own {
+		return types.NewError(types.ErrInvalidNetNS, "CNI_NETNS "+path+" is the runtime's own network namespace", "")
+	}
+	return nil
+}
+
+// k8sPod is whose pod it is, where the runtime says.
+type k8sPod struct{ namespace, name string }
+
+// podOf reads CNI_ARGS: KEY=VALUE pairs between semicolons, others' included.
+func podOf(args string) (p k8sPod) {
+	for pair := range strings.SplitSeq(args, ";") {
+		switch key, value, _ := strings.Cut(pair, "="); key {
+		case "K8S_POD_NAMESPACE":
+			p.namespace = value
+		case "K8S_POD_NAME":
+			p.name = value
+		}
+	}
+	return p
+}
+
+func (c *call) excluded(pod k8sPod) bool {
+	return pod.namespace != "" && slices.Contains(c.cfg.ExcludeNamespaces, pod.namespace)
+}
+
+// record is what is written of the pod.
+func (c *call) record(pod k8sPod, prev *previous) (*podrecord.Record, error) {
+	cookie, err := loader.NamespaceCookie(c.args.Netns)
+	if err != nil {
+		if code := exit.Code(err); code == exit.Usage || code == exit.NotUp {
+			return nil, types.NewError(types.ErrInvalidNetNS, "CNI_NETNS "+oneLine(err), "")
+		}
+		return nil, err
+	}
+	rec := &podrecord.Record{
+		ContainerID: c.args.ContainerID, IfName: c.args.IfName, Network: c.cfg.network, Netns: c.args.Netns,
+		Cookie: cookie, Namespace: pod.namespace, Name: pod.name, IPs: prev.ips,
+	}
+	if rec.Dev, rec.Ino, err = podrecord.Identify(c.args.Netns); err == nil {
+		rec.Boot, err = podrecord.Boot()
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		err = fmt.Errorf("identify %s: %w", c.args.Netns, err)
+	}
+	return rec, err
+}

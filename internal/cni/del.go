@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/containernetworking/cni/pkg/skel"
+	"github.com/containernetworking/cni/pkg/types"
+
+	"github.com/kmesh-net/kmesh-node/internal/podrecord"
+	"github.com/kmesh-net/kmesh-node/loader"
+)
+
+// del releases what add recorded, also when the namespace is gone. What is not known is
+// gone already; where kmesh-node is busy the record tells it to release later.
+func (p *plugin) del(args *skel.CmdArgs) error {
+	c, err := p.begin(args)
+	if err != nil {
+		return err
+	}
+	c.onTime(types.NewError(types.ErrTryAgainLater, fmt.Sprintf("not released within %v", c.cfg.timeout), ""), "", nil)
+	rec, err := c.dir.Read(args.ContainerID, args.IfName)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case rec == nil:
+		// What cannot be read names no namespace: up forgets that one when it is gone.
+		c.data.Log.Warnf("%s: %v", Name, err)
+		return failure(c.dir.Remove(args.ContainerID, args.IfName))
+	}
+	return failure(c.release(rec))
+}
+
+// release takes the enrolment of a record back, unless another attachment of the same pod
+// stands, and removes the record.
+func (c *call) release(rec *podrecord.Record) error {
+	others, err := c.others(rec)
+	if err != nil {
+		return err
+	}
+	if !others {
+		err = c.insist(func(h *loader.Handles) error { return h.ReleaseRecorded(rec) })
+	}
+	if err != nil && absent(err) && len(loader.ModesUp(&c.data)) > 0 {
+		c.data.Log.Warnf("%s: %s is released at the next turn of kmesh-node run, or up: %s", Name, rec, oneLine(err))
+		rec.Released = true
+		return c.dir.Write(rec)
+	}
+	if err != nil && !absent(err) {
+		return err
+	}
+	return c.dir.Remove(rec.ContainerID, rec.IfName)
+}
+
+// others says whether another attachment of the namespace is recorded.
+func (c *call) others(rec *podrecord.Record) (bool, error) {
+	list, invalid, err := c.dir.List()
+	for _, err := range invalid {
+		c.data.Log.Warnf("%s: %v", Name, err)
+	}
+	for _, r := range list {
+		if r.Cookie == rec.Cookie && !r.Released && (r.ContainerID != rec.ContainerID || r.IfName != rec.IfName) {
+			return true, err
+		}
+	}
+	return false, err
+}
+
+// gc releases what is recorded of this network and is not valid any more. What was enrolled
+// otherwise has no record, and stays.
+func (p *plugin) gc(args *skel.CmdArgs) error {
+	c, err := p.begin(args)
+	if err != nil {
+		return err
+	}
+	c.onTime(types.NewError(types.ErrTryAgainLater, fmt.Sprintf("not over within %v", c.cfg.timeout), ""), "", nil)
+	if c.cfg.attachments == nil {
+		c.data.Log.Warnf("%s: the runtime does not say which attachments are valid: all stay", Name)
+		return nil
+	}
+	valid := map[types.GCAttachment]bool{}
+	for _, a := range c.cfg.attachments {
+		valid[a] = true
+	}
+	list, invalid, err := c.dir.List()
+	for _, err := range invalid {
+		c.data.Log.Warnf("%s: %v", Name, err)
+	}
+	errs := []error{err}
+	for _, r := range list {
+		if r.Network == c.cfg.network && !valid[types.GCAttachment{ContainerID: r.ContainerID, IfName: r.IfName}] {
+			errs = append(errs, c.release(r))
+		}
+	}
+	return failure(errors.Join(errs...))
+}
