@@ -343,7 +343,8 @@ struct kw_meta {
 	__u64 any_port; /* frontends of port 0; raised before one is added, and lowered after
 			 * it is gone: while it is 0 a connect does not look for one */
 	__u64 view;	/* the writer's own: for which place of the node peers were derived */
-	__u64 reserved[2];
+	__u64 leaving;	/* not 0: a program run may be using what the last publication gave up */
+	__u64 reserved;
 };
 
 _Static_assert(sizeof(struct kw_set) == 24, "kw_set");

@@ -111,13 +111,13 @@ func (b *batch) changes(l *live) []change {
 			continue
 		case c.new == nil:
 			count.Deleted++
-		case c.old != nil && string(c.old.wire) == string(c.new.wire):
+		case c.old != nil && c.old.wire == c.new.wire:
 			count.Unchanged++
 		default:
 			count.Updated++
 		}
 		b.res.Counts[n.kind] = count
-		if c.new == nil || c.old == nil || string(c.old.wire) != string(c.new.wire) {
+		if c.new == nil || c.old == nil || c.old.wire != c.new.wire {
 			list = append(list, c)
 		}
 	}
@@ -143,17 +143,15 @@ func (l *live) change(c change) {
 // name.
 func (b *batch) tell(l *live, changes []change) {
 	m := l.model
-	touched := m.derive()
+	about := m.derive()
 	for _, a := range b.docs {
-		for _, r := range a.list {
-			if r = m.res[r.kind][r.name]; r != nil {
-				touched[r] = struct{}{}
-			}
-		}
+		about = append(about, a.list...)
 	}
-	for r := range touched {
-		b.res.Warnings = append(b.res.Warnings, r.warnings...)
-		b.res.Notes = append(b.res.Notes, r.notes...)
+	for _, r := range about {
+		if r = m.res[r.kind][r.name]; r != nil && r.told != nil {
+			b.res.Warnings = append(b.res.Warnings, r.told.warnings...)
+			b.res.Notes = append(b.res.Notes, r.told.notes...)
+		}
 	}
 	b.res.Warnings = append(b.res.Warnings, m.conflicts(m.dirty.keys, m.dirty.peers)...)
 	slices.Sort(b.res.Warnings)

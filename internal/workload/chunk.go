@@ -47,7 +47,7 @@ func readStored(m *kernelMaps) ([]*stored, error) {
 		p.keys = append(p.keys, k)
 		total := int(c.total)
 		at := int(k.index) * chunkData
-		if total > maxChunks*chunkData || int(k.index) >= chunksOf(total) {
+		if total > m.room["km_res"]*chunkData || int(k.index) >= chunksOf(total) {
 			return nil
 		}
 		if p.data == nil {
@@ -73,9 +73,9 @@ func readStored(m *kernelMaps) ([]*stored, error) {
 		if p.tombstone || p.data == nil || p.chunks != chunksOf(len(p.data)) {
 			return
 		}
-		p.res, errs[i] = decodeResource(p.kind, p.data)
+		p.res, errs[i] = decodeResource(p.kind, string(p.data))
 		if p.res != nil {
-			p.res.num, p.res.id, p.res.chunks = p.tag, p.id, p.chunks
+			p.res.num, p.res.id = p.tag, p.id
 		}
 	})
 	return list, errors.Join(errs...)
@@ -127,14 +127,57 @@ func valid(list []*stored, generation uint64) (kept []*resource, rest garbage) {
 	return kept, rest
 }
 
-// chunked appends the chunks of one message.
-func chunked(keys []chunkKeyC, chunks []chunkC, p *stored) ([]chunkKeyC, []chunkC) {
-	for i := range chunksOf(len(p.data)) {
-		c := chunkC{generation: u64(p.generation), total: u32(len(p.data)), tag: u32(p.tag)}
-		setKind(&c, p.kind, p.tombstone)
-		copy(raw(&c.data), p.data[i*chunkData:])
-		keys = append(keys, chunkKeyC{id: u32(p.id), index: u32(i)})
-		chunks = append(chunks, c)
+// writeMessages puts messages into km_res, some chunks at a time.
+func (m *kernelMaps) writeMessages(p *plan, generation uint64) error {
+	many := min(p.chunks, 256)
+	keys, chunks := make([]chunkKeyC, 0, many), make([]chunkC, 0, many)
+	flush := func() error {
+		err := put(m, "km_res", keys, chunks)
+		keys, chunks = keys[:0], chunks[:0]
+		return err
 	}
-	return keys, chunks
+	for _, p := range p.messages {
+		for i := range chunksOf(len(p.data)) {
+			c := chunkC{generation: u64(generation), total: u32(len(p.data)), tag: u32(p.tag)}
+			setKind(&c, p.kind, p.tombstone)
+			copy(raw(&c.data), p.data[i*chunkData:])
+			keys = append(keys, chunkKeyC{id: u32(p.id), index: u32(i)})
+			chunks = append(chunks, c)
+			if len(keys) < many {
+				continue
+			}
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return flush()
+}
+
+// writeBlocks puts the blocks of sets into km_block, some at a time.
+func (m *kernelMaps) writeBlocks(sets []*set) error {
+	n := 0
+	for _, s := range sets {
+		n += len(s.spec.blocks) / size[blockC]()
+	}
+	many := min(n, 256)
+	keys, blocks := make([]blockKeyC, 0, many), make([]byte, 0, many*size[blockC]())
+	flush := func() error {
+		err := m.putRaw("km_block", rawAll(keys), blocks, len(keys))
+		keys, blocks = keys[:0], blocks[:0]
+		return err
+	}
+	for _, s := range sets {
+		for i, rest := 0, s.spec.blocks; rest != ""; i, rest = i+1, rest[size[blockC]():] {
+			keys = append(keys, blockKeyC{set: u32(s.id), block: u32(i)})
+			blocks = append(blocks, rest[:size[blockC]()]...)
+			if len(keys) < many {
+				continue
+			}
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return flush()
 }

@@ -46,20 +46,16 @@ func (m *model) candidates(s *resource, workloads []*resource, four bool, port f
 	var list []candidate
 	for _, w := range workloads {
 		addr, p := ofFamily(w.addrs, four), port(w)
-		if !addr.IsValid() || p == 0 || m.foreign(w.w.GetNetwork()) {
+		if !addr.IsValid() || p == 0 || m.foreign(w.w.network()) {
 			continue
 		}
-		if w.w.GetStatus() != wapi.WorkloadStatus_HEALTHY && !unhealthy {
+		if !w.w.healthy && !unhealthy {
 			continue
 		}
-		weight := uint32(1)
-		if c := w.w.GetCapacity(); c != nil {
-			weight = c.GetValue()
-		}
-		if weight == 0 {
+		if w.w.capacity == 0 {
 			continue
 		}
-		list = append(list, candidate{netip.AddrPortFrom(addr, p), weight, w})
+		list = append(list, candidate{netip.AddrPortFrom(addr, p), w.w.capacity, w})
 	}
 	return m.nearest(s, list)
 }
@@ -75,7 +71,7 @@ func (m *model) nearest(s *resource, list []candidate) []candidate {
 	met := make([]int, len(list))
 	most := 0
 	for i, c := range list {
-		l := localityOf(c.r.w)
+		l := c.r.w.place.Value()
 		for met[i] < len(scopes) && m.here.matches(l, scopes[met[i]]) {
 			met[i]++
 		}
@@ -95,9 +91,14 @@ func (m *model) nearest(s *resource, list []candidate) []candidate {
 
 // portOf is the port at which a workload serves a service's port, 0 for not at all.
 func portOf(w *resource, s *resource, port, fallback uint32) uint16 {
-	for _, p := range w.w.GetServices()[s.name].GetPorts() {
-		if p.GetServicePort() == port && p.GetTargetPort() != 0 {
-			return uint16(p.GetTargetPort())
+	for _, in := range w.w.services {
+		if in.service.Value() != s.name {
+			continue
+		}
+		for _, p := range in.ports {
+			if uint32(p.port) == port {
+				return p.target
+			}
 		}
 	}
 	return uint16(fallback)
@@ -137,17 +138,14 @@ func fixedSpec(addrs []netip.Addr, port uint16) spec {
 	return newSpec(list)
 }
 
-// maxKeptBytes is of all blocks in one derivation: far more than there is room for.
-const maxKeptBytes = 16 * maxBlocks * 256
-
-// keep has equal sets share memory. Past what no publication has room for it keeps
+// keep has equal sets share memory. Far past what a publication has room for it keeps
 // nothing: ports times workloads may be more than there is memory.
 func (m *model) keep(s spec) spec {
 	if have, ok := m.kept[s.blocks]; ok {
 		s.blocks = have
 		return s
 	}
-	if m.keptBytes += len(s.blocks); m.keptBytes > maxKeptBytes {
+	if m.keptBytes += len(s.blocks); m.keptBytes > 16*m.maxBlocks*size[blockC]() {
 		m.beyond = m.keptBytes / size[blockC]()
 		return spec{}
 	}

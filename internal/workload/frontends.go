@@ -37,16 +37,18 @@ func (m *model) claim(k frontendKey, c claim) {
 
 // derive brings what follows from the dirty resources up to date. Frontends and peers
 // that may differ are dirty then. It returns the resources that were looked at.
-func (m *model) derive() group {
+func (m *model) derive() []*resource {
 	m.relocate()
 	m.specs, m.kept, m.keptBytes = map[specKey]spec{}, map[string]string{}, 0
 	// Who names what first: a waypoint's peers depend on it.
-	for r := range m.dirty.owners {
+	owners := slices.DeleteFunc(m.dirty.owners, func(r *resource) bool { return !r.marked })
+	for _, r := range owners {
+		r.marked = false
 		m.name(r, m.waypointOf(r))
 	}
-	for r := range m.dirty.owners {
+	for _, r := range owners {
 		m.unclaim(r)
-		r.warnings, r.notes = nil, nil
+		r.told = nil
 		if r.kind == Service {
 			m.deriveService(r)
 		} else {
@@ -55,9 +57,14 @@ func (m *model) derive() group {
 		m.checkWaypointOf(r)
 	}
 	m.specs, m.kept = nil, nil
-	done := m.dirty.owners
-	m.dirty.owners = group{}
-	return done
+	m.dirty.owners = nil
+	return owners
+}
+
+// membersOf are the workloads of a service, by name.
+func (m *model) membersOf(s *resource) []*resource {
+	g := m.members[s.name]
+	return g.sorted()
 }
 
 func (m *model) deriveService(r *resource) {
@@ -67,7 +74,7 @@ func (m *model) deriveService(r *resource) {
 			targets[p.GetServicePort()] = p.GetTargetPort()
 		}
 	}
-	workloads := m.members[r.name].sorted()
+	workloads := m.membersOf(r)
 	addrs := m.ownAddresses(r)
 	m.noteService(r, len(addrs))
 	for _, four := range []bool{true, false} {

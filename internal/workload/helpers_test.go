@@ -120,13 +120,20 @@ func (l *live) apply(t testing.TB, docs []xds.Document) *Result {
 		l.change(c)
 	}
 	b.tell(l, changes)
-	if _, err := l.plan(changes, noImage); err != nil {
+	p, err := l.plan(changes, noImage)
+	if err != nil {
 		t.Fatal(err)
 	}
-	l.generation++
-	l.identities.settle()
-	l.policySets.settle()
+	l.published(p)
 	return b.res
+}
+
+// published is what follows a publication.
+func (l *live) published(p *plan) {
+	l.generation++
+	l.identities.fresh, l.policySets.fresh = false, false
+	l.identities.release(p.retired.identities)
+	l.policySets.release(p.retired.sets)
 }
 
 // frontendText is "10.0.0.1:8080 1/2, 10.0.0.2:8080 1/2", with " via " before a

@@ -11,17 +11,24 @@ import (
 // live is what the maps hold, and the model that it follows from.
 type live struct {
 	generation uint64
+	grace      bool // the writer before did not wait for who uses what it gave up
 	repair     bool // a publication was not finished: everything is made anew
 	garbage    garbage
 	chunks     int // of messages, garbage included
 
 	model *model
 
-	frontends map[frontendKey]*frontend
-	sets      map[spec]*set
-	blocks    map[uint32]int // number of blocks by set id
-	counters  counters
-	anyPort   int // frontends of port 0
+	frontends  map[frontendKey]*frontend
+	sets       map[spec]*set
+	blocks     map[uint32]int // number of blocks by set id
+	blockCount int            // of all sets
+	touched    []*set         // whose number of frontends changed
+	orphans    []uint32       // sets of no frontend, as they were read
+	retired    retired        // by publications before
+	leaving    retired        // and is being waited for
+	leavings   int            // how many times something was
+	counters   counters
+	anyPort    int // frontends of port 0
 
 	peers      map[netip.Addr]peerC
 	identities *table[identity]
@@ -46,6 +53,8 @@ type set struct {
 	id   uint32
 	spec spec
 	refs int
+
+	touched bool
 }
 
 func newLive() *live {
@@ -68,6 +77,8 @@ func (s *Store) load() error {
 	}
 	s.live = nil
 	l := newLive()
+	l.model.maxBlocks = m.room["km_block"]
+	l.grace = m.leaving()
 	l.generation, l.repair = m.generation(), m.writing() != 0
 	list, err := readStored(m)
 	if err != nil {
@@ -139,19 +150,32 @@ func (s *Store) readHost(l *live) error {
 }
 
 func (l *live) readFrontends(m *kernelMaps) error {
-	blocks := map[uint32]map[uint32]blockC{}
+	blocks := map[blockKeyC]int{} // where in content
+	var content []blockC
 	err := each(m, "km_block", func(k blockKeyC, b *blockC) error {
-		of := blocks[uint32(k.set)]
-		if of == nil {
-			of = map[uint32]blockC{}
-			blocks[uint32(k.set)] = of
-		}
-		of[uint32(k.block)] = *b
-		l.blocks[uint32(k.set)] = max(l.blocks[uint32(k.set)], int(k.block)+1)
+		blocks[k] = len(content)
+		content = append(content, *b)
+		l.setBlocks(uint32(k.set), max(l.blocks[uint32(k.set)], int(k.block)+1))
 		return nil
 	})
 	if err != nil {
 		return err
+	}
+	// What is not there leaves no set's spec.
+	specOf := func(c *setC) spec {
+		n := (int(c.n) + blockSize - 1) / blockSize
+		if n != l.blocks[uint32(c.id)] {
+			return spec{}
+		}
+		list := make([]blockC, n)
+		for i := range list {
+			at, ok := blocks[blockKeyC{set: c.id, block: u32(i)}]
+			if !ok {
+				return spec{}
+			}
+			list[i] = content[at]
+		}
+		return spec{uint32(c.n), uint32(c.total), uint64(c.step), string(rawAll(list))}
 	}
 	byID := map[uint32]*set{}
 	use := func(c *setC) *set {
@@ -160,7 +184,7 @@ func (l *live) readFrontends(m *kernelMaps) error {
 		}
 		t := byID[uint32(c.id)]
 		if t == nil {
-			t = &set{id: uint32(c.id), spec: specOf(c, blocks[uint32(c.id)])}
+			t = &set{id: uint32(c.id), spec: specOf(c)}
 			byID[t.id] = t
 			if same := l.sets[t.spec]; t.spec.n > 0 && (same == nil || same.id > t.id) {
 				l.sets[t.spec] = t
@@ -170,7 +194,7 @@ func (l *live) readFrontends(m *kernelMaps) error {
 		l.counters.hold(uint32(c.counter))
 		return t
 	}
-	return each(m, "km_frontend", func(key frontendKeyC, v *frontendC) error {
+	err = each(m, "km_frontend", func(key frontendKeyC, v *frontendC) error {
 		k := decodeFrontendKey(raw(&key))
 		if k.port == 0 {
 			l.anyPort++
@@ -178,23 +202,12 @@ func (l *live) readFrontends(m *kernelMaps) error {
 		l.frontends[k] = &frontend{*v, use(&v.direct), use(&v.via)}
 		return nil
 	})
-}
-
-// specOf reads a set back; that of one whose blocks are not all there is no set's.
-func specOf(c *setC, blocks map[uint32]blockC) spec {
-	n := (int(c.n) + blockSize - 1) / blockSize
-	if n != len(blocks) {
-		return spec{}
-	}
-	list := make([]blockC, n)
-	for i := range list {
-		b, ok := blocks[uint32(i)]
-		if !ok {
-			return spec{}
+	for id := range l.blocks {
+		if byID[id] == nil {
+			l.orphans = append(l.orphans, id)
 		}
-		list[i] = b
 	}
-	return spec{uint32(c.n), uint32(c.total), uint64(c.step), string(rawAll(list))}
+	return err
 }
 
 func (l *live) readPeers(m *kernelMaps) error {
@@ -225,6 +238,8 @@ func (l *live) adopt() {
 		l.policySets.adopt(want.set, uint32(have.pset))
 		l.model.dirty.peers[a] = struct{}{}
 	}
+	l.identities.adopted()
+	l.policySets.adopted()
 	for k := range l.frontends {
 		l.model.dirty.keys[k] = struct{}{}
 	}

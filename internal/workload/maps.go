@@ -23,6 +23,8 @@ type kernelMaps struct {
 	policy []byte   // mapped, both halves
 	half   int      // bytes of one
 	memory [][]byte // what is mapped
+	room   map[string]int
+	writes int // elements that were set or removed
 }
 
 // mapNames are the maps that the writer uses.
@@ -30,7 +32,7 @@ var mapNames = []string{"km_frontend", "km_block", "km_peer", "km_policy", "km_p
 	"km_netns", "km_netns_slot", "km_node", "km_res", "km_wmeta"}
 
 func openMaps(fd func(string) int) (_ *kernelMaps, err error) {
-	m := &kernelMaps{fd: map[string]int{}}
+	m := &kernelMaps{fd: map[string]int{}, room: map[string]int{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, m.close())
@@ -39,6 +41,9 @@ func openMaps(fd func(string) int) (_ *kernelMaps, err error) {
 	for _, name := range mapNames {
 		if m.fd[name] = fd(name); m.fd[name] < 0 {
 			return nil, fmt.Errorf("open map %s: it is not there", name)
+		}
+		if m.room[name], err = bpfmap.MaxEntries(m.fd[name]); err != nil {
+			return nil, fmt.Errorf("read size of %s: %w", name, err)
 		}
 	}
 	b, err := m.mmap("km_wmeta", size[metaC]())
@@ -50,10 +55,7 @@ func openMaps(fd func(string) int) (_ *kernelMaps, err error) {
 		return nil, err
 	}
 	m.pstate = (*pstateC)(unsafe.Pointer(&b[0]))
-	slots, err := bpfmap.MaxEntries(m.fd["km_policy"])
-	if err != nil {
-		return nil, fmt.Errorf("read size of km_policy: %w", err)
-	}
+	slots := m.room["km_policy"]
 	if m.policy, err = m.mmap("km_policy", slots*slotBytes); err != nil {
 		return nil, err
 	}
@@ -87,6 +89,17 @@ func word(p *u64) *uint64 { return (*uint64)(unsafe.Pointer(p)) }
 
 func (m *kernelMaps) generation() uint64 { return atomic.LoadUint64(word(&m.meta.generation)) }
 func (m *kernelMaps) writing() uint64    { return atomic.LoadUint64(word(&m.meta.writing)) }
+
+// leaving says that something was given up that a program run may still be using.
+func (m *kernelMaps) leaving() bool { return atomic.LoadUint64(word(&m.meta.leaving)) != 0 }
+
+func (m *kernelMaps) setLeaving(is bool) {
+	var n uint64
+	if is {
+		n = 1
+	}
+	atomic.StoreUint64(word(&m.meta.leaving), n)
+}
 
 // image is the half of km_policy that programs do or do not use.
 func (m *kernelMaps) image(used bool) []byte {
@@ -130,9 +143,14 @@ func each[K, V any](m *kernelMaps, name string, do func(K, *V) error) error {
 
 // put sets keys of a HASH.
 func put[K, V any](m *kernelMaps, name string, keys []K, values []V) error {
-	if err := bpfmap.UpdateBatch(m.fd[name], rawAll(keys), rawAll(values), len(keys)); err != nil {
+	return m.putRaw(name, rawAll(keys), rawAll(values), len(keys))
+}
+
+func (m *kernelMaps) putRaw(name string, keys, values []byte, n int) error {
+	if err := bpfmap.UpdateBatch(m.fd[name], keys, values, n); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
+	m.writes += n
 	return nil
 }
 
@@ -150,6 +168,7 @@ func remove[K any](m *kernelMaps, name string, keys []K) error {
 	if err != nil {
 		return fmt.Errorf("delete from %s: %w", name, err)
 	}
+	m.writes += len(keys)
 	return nil
 }
 

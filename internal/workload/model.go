@@ -5,7 +5,6 @@ package workload
 import (
 	"net/netip"
 	"slices"
-	"strings"
 )
 
 // target is what a resource names as its waypoint: a service, or an address.
@@ -13,8 +12,6 @@ type target struct {
 	service string
 	addr    netip.Addr
 }
-
-type group map[*resource]struct{}
 
 // model is the resources, who is related to whom, and what of all that follows from
 // them has to be looked at again.
@@ -38,12 +35,13 @@ type model struct {
 
 	kept      map[string]string // blocks of services, within one derivation
 	keptBytes int
+	maxBlocks int // that there is room for
 	beyond    int // number of blocks that were too many to go on; 0: all is derived
 }
 
 // dirty is what has to be derived again.
 type dirty struct {
-	owners   group
+	owners   []*resource // those of them that are marked
 	keys     map[frontendKey]struct{}
 	peers    map[netip.Addr]struct{}
 	policies bool
@@ -51,16 +49,17 @@ type dirty struct {
 
 func newModel() *model {
 	m := &model{
-		enrolled: map[netip.Addr][]netip.Addr{},
-		hosts:    map[netip.Addr]struct{}{},
-		res:      map[Kind]map[string]*resource{},
-		nums:     map[uint32]*resource{},
-		members:  map[string]group{},
-		vips:     map[netip.Addr]group{},
-		addrs:    map[netip.Addr]group{},
-		nodes:    map[string]group{},
-		named:    map[target]group{},
-		claims:   map[frontendKey][]claim{},
+		maxBlocks: maxBlocks,
+		enrolled:  map[netip.Addr][]netip.Addr{},
+		hosts:     map[netip.Addr]struct{}{},
+		res:       map[Kind]map[string]*resource{},
+		nums:      map[uint32]*resource{},
+		members:   map[string]group{},
+		vips:      map[netip.Addr]group{},
+		addrs:     map[netip.Addr]group{},
+		nodes:     map[string]group{},
+		named:     map[target]group{},
+		claims:    map[frontendKey][]claim{},
 	}
 	for _, k := range Kinds() {
 		m.res[k] = map[string]*resource{}
@@ -70,14 +69,14 @@ func newModel() *model {
 }
 
 func (m *model) clean() {
-	m.dirty = dirty{owners: group{}, keys: map[frontendKey]struct{}{}, peers: map[netip.Addr]struct{}{}}
+	m.dirty = dirty{keys: map[frontendKey]struct{}{}, peers: map[netip.Addr]struct{}{}}
 }
 
 // allDirty has everything derived again.
 func (m *model) allDirty() {
 	for _, k := range []Kind{Workload, Service} {
 		for _, r := range m.res[k] {
-			m.dirty.owners[r] = struct{}{}
+			m.mark(r)
 		}
 	}
 	for a := range m.addrs {
@@ -92,12 +91,20 @@ func (m *model) allDirty() {
 	m.dirty.policies = true
 }
 
+// mark has what follows from a resource derived again.
+func (m *model) mark(r *resource) {
+	if !r.marked {
+		r.marked = true
+		m.dirty.owners = append(m.dirty.owners, r)
+	}
+}
+
 // put adds r in place of the resource of its kind and name.
 func (m *model) put(r *resource) {
 	m.remove(r.kind, r.name)
 	m.res[r.kind][r.name] = r
 	m.nums[r.num] = r
-	m.relate(r, join)
+	m.relate(r, true)
 }
 
 // remove takes a resource out and returns it, nil where it is not there.
@@ -106,10 +113,10 @@ func (m *model) remove(k Kind, name string) *resource {
 	if r == nil {
 		return nil
 	}
-	m.relate(r, leave)
+	m.relate(r, false)
 	m.unclaim(r)
 	m.name(r, nil)
-	delete(m.dirty.owners, r)
+	r.marked = false
 	delete(m.res[k], name)
 	delete(m.nums, r.num)
 	return r
@@ -117,61 +124,48 @@ func (m *model) remove(k Kind, name string) *resource {
 
 // relate adds r to the groups that it belongs to, or takes it out, and marks what
 // depends on that.
-func (m *model) relate(r *resource, change func(group, *resource)) {
+func (m *model) relate(r *resource, join bool) {
 	switch r.kind {
 	case Workload:
-		for name := range r.w.GetServices() {
-			regroup(m.members, name, r, change)
+		for _, in := range r.w.services {
+			name := in.service.Value()
+			regroup(m.members, name, r, join)
 			m.touch(target{service: name})
 		}
 		for _, a := range r.addrs {
-			regroup(m.addrs, a, r, change)
+			regroup(m.addrs, a, r, join)
 			m.dirty.peers[a] = struct{}{}
 			for _, kin := range m.enrolled[a] {
 				m.dirty.peers[kin] = struct{}{}
 			}
 		}
-		if r.w.GetNode() != "" {
-			regroup(m.nodes, r.w.GetNode(), r, change)
+		if node := r.w.place.Value().node; node != "" {
+			regroup(m.nodes, node, r, join)
 		}
-		m.dirty.owners[r] = struct{}{}
+		m.mark(r)
 	case Service:
 		for _, n := range r.s.GetAddresses() {
 			a := addressOf(n.GetAddress())
-			regroup(m.vips, a, r, change)
+			regroup(m.vips, a, r, join)
 			m.touch(target{addr: a})
 			m.served(target{addr: a})
 		}
-		m.dirty.owners[r] = struct{}{}
+		m.mark(r)
 		m.touch(target{service: r.name})
 	case Policy:
 		m.dirty.policies = true
 	}
 }
 
-func join(g group, r *resource)  { g[r] = struct{}{} }
-func leave(g group, r *resource) { delete(g, r) }
-
-func regroup[K comparable](of map[K]group, key K, r *resource, change func(group, *resource)) {
-	g := of[key]
-	if g == nil {
-		g = group{}
-		of[key] = g
-	}
-	change(g, r)
-	if len(g) == 0 {
-		delete(of, key)
-	}
-}
-
 // touch marks what is derived from a target: its frontends, and those that lead
 // to it as a waypoint.
 func (m *model) touch(t target) {
-	for r := range m.named[t] {
-		m.dirty.owners[r] = struct{}{}
+	named := m.named[t]
+	for r := range named.all() {
+		m.mark(r)
 	}
 	if s := m.res[Service][t.service]; s != nil {
-		m.dirty.owners[s] = struct{}{}
+		m.mark(s)
 	}
 }
 
@@ -179,18 +173,18 @@ func (m *model) touch(t target) {
 func (m *model) name(r *resource, targets []target) {
 	for _, t := range r.named {
 		if !slices.Contains(targets, t) {
-			regroup(m.named, t, r, leave)
-			if len(m.named[t]) == 0 {
+			regroup(m.named, t, r, false)
+			if !m.isNamed(t) {
 				m.served(t)
 			}
 		}
 	}
 	for _, t := range targets {
 		if !slices.Contains(r.named, t) {
-			regroup(m.named, t, r, join)
-			if len(m.named[t]) == 1 {
+			if !m.isNamed(t) {
 				m.served(t)
 			}
+			regroup(m.named, t, r, true)
 		}
 	}
 	r.named = targets
@@ -201,43 +195,21 @@ func (m *model) served(t target) {
 	if t.addr.IsValid() {
 		m.dirty.peers[t.addr] = struct{}{}
 	}
-	for w := range m.members[t.service] {
+	members := m.members[t.service]
+	for w := range members.all() {
 		for _, a := range w.addrs {
 			m.dirty.peers[a] = struct{}{}
 		}
 	}
 }
 
+// isNamed says whether something names t as its waypoint.
+func (m *model) isNamed(t target) bool {
+	_, named := m.named[t]
+	return named
+}
+
 // isWaypoint says whether r, a workload, serves as a waypoint.
 func (m *model) isWaypoint(r *resource) bool {
-	for name := range r.w.GetServices() {
-		if len(m.named[target{service: name}]) > 0 {
-			return true
-		}
-	}
-	return false
-}
-
-func byName(a, b *resource) int { return strings.Compare(a.name, b.name) }
-
-// sorted is the resources of a group by name, so that what is derived does not depend
-// on the order in which they came.
-func (g group) sorted() []*resource {
-	list := make([]*resource, 0, len(g))
-	for r := range g {
-		list = append(list, r)
-	}
-	slices.SortFunc(list, byName)
-	return list
-}
-
-// lowest is the first of sorted, nil of an empty group.
-func (g group) lowest() *resource {
-	var low *resource
-	for r := range g {
-		if low == nil || r.name < low.name {
-			low = r
-		}
-	}
-	return low
+	return slices.ContainsFunc(r.w.services, func(in membership) bool { return m.isNamed(target{service: in.service.Value()}) })
 }

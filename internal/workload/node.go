@@ -48,47 +48,49 @@ type locality struct {
 	known                  bool // cluster and network: some workload here is known
 }
 
-func localityOf(w *wapi.Workload) locality {
-	l := w.GetLocality()
-	return locality{l.GetRegion(), l.GetZone(), l.GetSubzone(), w.GetNode(), w.GetClusterId(), w.GetNetwork(), true}
-}
-
 // locate finds out where this node is: what the loader was told, else what the
 // workloads on the node of this name say, else those at addresses of enrolled pods.
 func (m *model) locate() locality {
-	local := m.nodes[m.node.name]
-	if m.node.name == "" || len(local) == 0 {
-		local = group{}
-		for a := range m.enrolled {
-			for r := range m.addrs[a] {
-				local[r] = struct{}{}
+	var first, placed *resource
+	look := func(local group) {
+		for r := range local.all() {
+			if first == nil || r.name < first.name {
+				first = r
+			}
+			if r.w.place.Value().region != "" && (placed == nil || r.name < placed.name) {
+				placed = r
 			}
 		}
 	}
-	var here locality
-	var first, placed *resource
-	for r := range local {
-		if first == nil || r.name < first.name {
-			first = r
-		}
-		if r.w.GetLocality().GetRegion() != "" && (placed == nil || r.name < placed.name) {
-			placed = r
+	if m.node.name != "" {
+		look(m.nodes[m.node.name])
+	}
+	if first == nil {
+		for a := range m.enrolled {
+			look(m.addrs[a])
 		}
 	}
+	var here locality
 	if first != nil {
-		here = localityOf(first.w)
+		here = first.w.place.Value()
 	}
 	if placed != nil {
-		l := localityOf(placed.w)
+		l := placed.w.place.Value()
 		here.region, here.zone, here.subzone = l.region, l.zone, l.subzone
 	}
-	if m.node.name != "" && (here.node == "" || len(m.nodes[m.node.name]) > 0) {
+	if m.node.name != "" && (here.node == "" || m.isNode(m.node.name)) {
 		here.node = m.node.name
 	}
 	if m.node.region != "" {
 		here.region, here.zone, here.subzone = m.node.region, m.node.zone, m.node.subzone
 	}
 	return here
+}
+
+// isNode says whether a workload is on a node of that name.
+func (m *model) isNode(name string) bool {
+	_, is := m.nodes[name]
+	return is
 }
 
 // foreign says whether something of a network is out of this node's reach.

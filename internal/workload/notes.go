@@ -28,12 +28,15 @@ func (m *model) noteService(r *resource, addresses int) {
 }
 
 func (m *model) noteWorkload(r *resource) {
-	w := r.w
+	if m.foreign(r.w.network()) {
+		r.note("is of network %q: it is no endpoint on this node", xds.Clip(r.w.network()))
+	}
+	if !r.w.odd {
+		return
+	}
+	w := r.workload()
 	if len(r.addrs) == 0 && w.GetHostname() != "" {
 		r.note("has the name %q and no address: kmesh-node resolves no names: it is no endpoint", xds.Clip(w.GetHostname()))
-	}
-	if m.foreign(w.GetNetwork()) {
-		r.note("is of network %q: it is no endpoint on this node", xds.Clip(w.GetNetwork()))
 	}
 	if w.GetApplicationTunnel().GetProtocol() != wapi.ApplicationTunnel_NONE {
 		r.note("application tunnel: connections go to it without")
@@ -50,11 +53,17 @@ func (m *model) noteWorkload(r *resource) {
 func (m *model) conflicts(keys map[frontendKey]struct{}, peers map[netip.Addr]struct{}) []string {
 	var list []string
 	for k := range keys {
+		if len(m.claims[k]) < 2 {
+			continue
+		}
 		for _, c := range m.claims[k] {
 			list = append(list, m.taken(c.owner, k)...)
 		}
 	}
 	for a := range peers {
+		if g := m.addrs[a]; g.len() < 2 {
+			continue
+		}
 		for _, w := range m.owners(a) {
 			list = append(list, m.shared(w, a)...)
 		}
@@ -82,7 +91,10 @@ func (m *model) shared(w *resource, a netip.Addr) []string {
 
 // told is what there is to say of r, never nil.
 func (m *model) told(r *resource) []string {
-	list := append(append([]string{}, r.warnings...), r.notes...)
+	list := []string{}
+	if r.told != nil {
+		list = append(append(list, r.told.warnings...), r.told.notes...)
+	}
 	for _, k := range r.claimed {
 		list = append(list, m.taken(r, k)...)
 	}

@@ -24,28 +24,37 @@ func TestIndexes(t *testing.T) {
 	want("a", table.take("a"), 1)
 	want("b", table.take("b"), 2)
 	want("a again", table.take("a"), 1)
-	table.settle()
-	table.give(1)
+	give := func(i uint32, last bool) {
+		t.Helper()
+		if table.give(i) != last {
+			t.Errorf("who reads %d is waited for, or not: want %v", i, last)
+		}
+	}
+	give(1, false)
 	want("c, while a is used once", table.take("c"), 3)
-	table.give(1)
+	give(1, true)
 	want("d, when a was just given up", table.take("d"), 4)
 	if keys := fmt.Sprintf("%q", table.keys()); keys != `["" "a" "b" "c" "d"]` {
 		t.Errorf("%s: peers of before still have a's", keys)
 	}
-	if !table.holds() {
-		t.Error("nobody waits for those who read a")
-	}
-	table.settle()
-	if keys := fmt.Sprintf("%q", table.keys()); keys != `["" "" "b" "c" "d"]` {
+	want("a, which comes back", table.take("a"), 1)
+	give(1, true)
+	table.release([]uint32{1})
+	want("f, when the second a may still be read", table.take("f"), 5)
+	give(5, true)
+	table.release([]uint32{1, 5})
+	if keys := fmt.Sprintf("%q", table.keys()); keys != `["" "" "b" "c" "d" ""]` {
 		t.Errorf("%s: nobody has a", keys)
 	}
-	want("e", table.take("e"), 1)
-	want("a, anew", table.take("a"), 5)
+	want("e", table.take("e"), 5)
+	want("g", table.take("g"), 1)
+	want("a, anew", table.take("a"), 6)
 	// What peers have when a writer begins counts, known or not.
 	table = newTable[string]()
 	table.adopt("x", 3)
 	table.adopt("", 1)
 	table.adopt("y", 3)
+	table.adopted()
 	want("x", table.take("x"), 3)
 	want("y", table.take("y"), 2)
 	want("z", table.take("z"), 4)

@@ -17,13 +17,12 @@ type change struct {
 
 // plan is what one publication writes, all of it known before the first write.
 type plan struct {
-	chunkKeys []chunkKeyC
-	chunks    []chunkC
-	garbage   garbage // once the publication is committed
+	messages []message
+	chunks   int     // of messages
+	garbage  garbage // once the publication is committed
 
-	blockKeys []blockKeyC
-	blocks    []blockC
-	retired   []blockKeyC // once no connect can see them
+	sets    []*set  // whose blocks are to be written
+	retired retired // once no program run can see it
 
 	keys   []frontendKeyC
 	values []frontendC
@@ -34,18 +33,24 @@ type plan struct {
 	peersGone [][16]byte
 	waypoints bool // which peers are waypoints changed
 
-	image      *authz.Image
-	replaced   bool     // another image was in use before
-	denied     []uint32 // to be made
-	deniedGone []uint32
+	image  *authz.Image
+	denied []uint32 // to be made
+}
+
+// message is one for km_res, under an id of its own.
+type message struct {
+	id, tag   uint32
+	kind      Kind
+	tombstone bool
+	data      string
 }
 
 // judges says whether verdicts may change.
 func (p *plan) judges() bool { return p.image != nil || len(p.peers)+len(p.peersGone) > 0 }
 
 func (p *plan) empty() bool {
-	return len(p.chunks)+len(p.blocks)+len(p.values)+len(p.gone)+len(p.retired)+len(p.denied)+len(p.deniedGone) == 0 &&
-		!p.judges() && p.garbage.empty()
+	return len(p.messages)+len(p.sets)+len(p.values)+len(p.gone)+len(p.denied) == 0 &&
+		!p.judges() && p.retired.empty() && p.garbage.empty()
 }
 
 // plan compares what the model wants with what the maps hold, used being the image in
@@ -73,25 +78,31 @@ func (l *live) plan(changes []change, used []byte) (*plan, error) {
 
 func (l *live) planChunks(p *plan, changes []change) {
 	for _, c := range changes {
-		s := &stored{id: l.nextResource, generation: l.generation + 1}
+		m := message{id: l.nextResource}
 		l.nextResource++
 		if c.new != nil {
-			s.kind, s.data, s.tag = c.new.kind, c.new.wire, c.new.num
-			c.new.id, c.new.chunks = s.id, chunksOf(len(s.data))
+			m.kind, m.tag, m.data = c.new.kind, c.new.num, c.new.wire
+			c.new.id = m.id
 		} else {
-			s.kind, s.tombstone, s.data = c.old.kind, true, []byte(c.old.name)
+			m.kind, m.tombstone, m.data = c.old.kind, true, c.old.name
 		}
-		at := len(p.chunkKeys)
-		p.chunkKeys, p.chunks = chunked(p.chunkKeys, p.chunks, s)
-		if s.tombstone {
-			p.garbage.tombstones = append(p.garbage.tombstones, p.chunkKeys[at:]...)
+		p.messages = append(p.messages, m)
+		n := chunksOf(len(m.data))
+		p.chunks += n
+		if m.tombstone {
+			p.garbage.tombstones = appendChunkKeys(p.garbage.tombstones, m.id, n)
 		}
 		if c.old != nil {
-			for i := range c.old.chunks {
-				p.garbage.messages = append(p.garbage.messages, chunkKeyC{id: u32(c.old.id), index: u32(i)})
-			}
+			p.garbage.messages = appendChunkKeys(p.garbage.messages, c.old.id, chunksOf(len(c.old.wire)))
 		}
 	}
+}
+
+func appendChunkKeys(keys []chunkKeyC, id uint32, n int) []chunkKeyC {
+	for i := range n {
+		keys = append(keys, chunkKeyC{id: u32(id), index: u32(i)})
+	}
+	return keys
 }
 
 // planFrontends decides which frontends differ.
@@ -156,6 +167,7 @@ func (l *live) releaseSets(f *frontend) {
 	for _, s := range []*set{f.direct, f.via} {
 		if s != nil {
 			s.refs--
+			l.touch(s)
 		}
 	}
 }
@@ -170,6 +182,7 @@ func (l *live) use(s spec) *set {
 		t = &set{id: l.nextSet, spec: s}
 		l.nextSet++
 		l.sets[s] = t
+		l.touch(t)
 	}
 	t.refs++
 	return t
@@ -188,35 +201,52 @@ func (l *live) setValue(s *set, counter u32) setC {
 	return v
 }
 
+// touch has planBlocks look at a set.
+func (l *live) touch(s *set) {
+	if !s.touched {
+		s.touched = true
+		l.touched = append(l.touched, s)
+	}
+}
+
 // planBlocks writes the blocks of new sets, and retires those of sets that no frontend
 // has any more.
 func (l *live) planBlocks(p *plan) {
-	used := map[uint32]bool{}
-	for s, t := range l.sets {
-		if t.refs <= 0 {
-			delete(l.sets, s)
-			continue
+	for _, t := range l.touched {
+		t.touched = false
+		_, written := l.blocks[t.id]
+		switch {
+		case t.refs > 0 && !written:
+			p.sets = append(p.sets, t)
+			l.setBlocks(t.id, len(t.spec.blocks)/size[blockC]())
+		case t.refs <= 0:
+			if l.sets[t.spec] == t {
+				delete(l.sets, t.spec)
+			}
+			l.retireBlocks(p, t.id)
 		}
-		used[t.id] = true
-		if _, written := l.blocks[t.id]; written {
-			continue
-		}
-		n := len(s.blocks) / size[blockC]()
-		for i := range n {
-			p.blockKeys = append(p.blockKeys, blockKeyC{set: u32(t.id), block: u32(i)})
-			p.blocks = append(p.blocks, as[blockC]([]byte(s.blocks[i*size[blockC]():][:size[blockC]()])))
-		}
-		l.blocks[t.id] = n
 	}
-	for id, n := range l.blocks {
-		if used[id] {
-			continue
-		}
-		for i := range n {
-			p.retired = append(p.retired, blockKeyC{set: u32(id), block: u32(i)})
-		}
+	for _, id := range l.orphans {
+		l.retireBlocks(p, id)
+	}
+	l.touched, l.orphans = nil, nil
+}
+
+// setBlocks notes how many blocks a set has in the map; 0: none any more.
+func (l *live) setBlocks(id uint32, n int) {
+	l.blockCount += n - l.blocks[id]
+	if n == 0 {
 		delete(l.blocks, id)
+		return
 	}
+	l.blocks[id] = n
+}
+
+func (l *live) retireBlocks(p *plan, id uint32) {
+	for i := range l.blocks[id] {
+		p.retired.blocks = append(p.retired.blocks, blockKeyC{set: u32(id), block: u32(i)})
+	}
+	l.setBlocks(id, 0)
 }
 
 func (l *live) planPeers(p *plan, addrs []netip.Addr) {
@@ -234,8 +264,12 @@ func (l *live) planPeers(p *plan, addrs []netip.Addr) {
 			}
 		}
 		if was {
-			l.identities.give(uint32(old.identity))
-			l.policySets.give(uint32(old.pset))
+			if i := uint32(old.identity); l.identities.give(i) {
+				p.retired.identities = append(p.retired.identities, i)
+			}
+			if i := uint32(old.pset); l.policySets.give(i) {
+				p.retired.sets = append(p.retired.sets, i)
+			}
 		}
 		if was && !ok {
 			p.peersGone = append(p.peersGone, mapped(a))

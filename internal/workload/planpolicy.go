@@ -29,7 +29,7 @@ func (l *live) planDenied(p *plan) {
 	}
 	for id := range l.denied {
 		if _, wanted := want[id]; !wanted {
-			p.deniedGone = append(p.deniedGone, id)
+			p.retired.denied = append(p.retired.denied, id)
 		}
 	}
 	l.denied = want

@@ -13,7 +13,6 @@ import (
 
 	"github.com/kmesh-net/kmesh-node/internal/bpfmap"
 	"github.com/kmesh-net/kmesh-node/proto/security"
-	wapi "github.com/kmesh-net/kmesh-node/proto/workload"
 )
 
 // PolicyView is a policy as it was sent, and how often it denied.
@@ -65,14 +64,14 @@ func (s *Store) deniedBy(policy uint32) (uint64, error) {
 }
 
 // applies says whether a policy applies to a workload.
-func applies(p *resource, w *wapi.Workload) bool {
+func applies(p *resource, w *traits) bool {
 	switch p.p.GetScope() {
 	case security.Scope_GLOBAL:
 		return true
 	case security.Scope_NAMESPACE:
-		return p.p.GetNamespace() == w.GetNamespace()
+		return p.p.GetNamespace() == w.namespace()
 	case security.Scope_WORKLOAD_SELECTOR:
-		return slices.Contains(w.GetAuthorizationPolicies(), p.name)
+		return slices.Contains(w.policies, p.name)
 	}
 	return false
 }
@@ -118,15 +117,13 @@ func (s *Store) usage(l *live) Usage {
 	here := l.model.here
 	u.Locality = strings.TrimRight(strings.Join([]string{here.region, here.zone, here.subzone}, "/"), "/")
 	u.Node, u.Network, u.Cluster = here.node, here.network, here.cluster
-	blocks := 0
-	for _, n := range l.blocks {
-		blocks += n
+	for _, of := range []struct {
+		name    string
+		entries int
+	}{{"km_res", l.chunks}, {"km_frontend", len(l.frontends)}, {"km_block", l.blockCount}, {"km_peer", len(l.peers)}, {"km_denied", len(l.denied)}} {
+		u.Maps = append(u.Maps, Use{of.name, of.entries, s.maps.room[of.name]})
 	}
-	u.Maps = []Use{
-		{"km_res", l.chunks, maxChunks}, {"km_frontend", len(l.frontends), maxFrontends},
-		{"km_block", blocks, maxBlocks}, {"km_peer", len(l.peers), maxPeers},
-		{"km_denied", len(l.denied), maxDenied}, {"km_policy", usedSlots(s.maps.image(true)), s.maps.half / slotBytes},
-	}
+	u.Maps = append(u.Maps, Use{"km_policy", usedSlots(s.maps.image(true)), s.maps.half / slotBytes})
 	return u
 }
 

@@ -24,6 +24,11 @@ func (s *Store) publish(l *live, changes []change) error {
 	if err == nil {
 		err = s.checkRoom(l, p)
 	}
+	if err != nil && p != nil && !(l.retired.empty() && l.leaving.empty()) {
+		if err = s.retire(l); err == nil {
+			err = s.checkRoom(l, p)
+		}
+	}
 	if err != nil {
 		s.live = nil // it is what was not published
 		return err
@@ -55,13 +60,20 @@ func (s *Store) takeBack() (remedy string) {
 // writing set.
 func (s *Store) write(l *live, p *plan) error {
 	m := s.maps
-	if l.repair { // a packet may still be in the image that is to be written
+	// A packet may still be in the image that is to be written.
+	switch {
+	case l.repair || l.grace:
 		if err := bpfmap.Grace(); err != nil {
+			return err
+		}
+		l.grace = false
+	case p.image != nil && (l.retired.image || l.leaving.image):
+		if err := s.retire(l); err != nil {
 			return err
 		}
 	}
 	next := l.generation + 1
-	l.chunks += len(p.chunks)
+	l.chunks += p.chunks
 	m.meta.abi = abiVersion
 	atomic.StoreUint64(word(&m.meta.writing), next)
 	m.meta.next_set, m.meta.next_resource = u32(l.nextSet), u32(l.nextResource)
@@ -71,8 +83,8 @@ func (s *Store) write(l *live, p *plan) error {
 		do   func() error
 	}{
 		{"sweep", func() error { return s.sweep(&l.garbage) }},
-		{"messages", func() error { return put(m, "km_res", p.chunkKeys, p.chunks) }},
-		{"blocks", func() error { return put(m, "km_block", p.blockKeys, p.blocks) }},
+		{"messages", func() error { return m.writeMessages(p, next) }},
+		{"blocks", func() error { return m.writeBlocks(p.sets) }},
 		{"denied", func() error { return s.writeDenied(p) }},
 		{"image", func() error { return s.writeImage(l, p) }},
 		{"peers", func() error { return s.writePeers(p) }},
@@ -83,7 +95,14 @@ func (s *Store) write(l *live, p *plan) error {
 			committed = true
 			return nil
 		}},
-		{"retire", func() error { return s.retire(p) }},
+		{"retire", func() error {
+			l.retired.add(&p.retired)
+			s.maps.setLeaving(!l.retired.empty() || !l.leaving.empty())
+			if err := s.sweep(&p.garbage); err != nil || s.later {
+				return err
+			}
+			return s.retire(l)
+		}},
 		{"end", func() error { return nil }},
 	} {
 		err := s.step(step.name)
@@ -101,8 +120,7 @@ func (s *Store) write(l *live, p *plan) error {
 	}
 	atomic.StoreUint64(word(&m.meta.writing), 0)
 	l.generation, l.repair = next, false
-	l.identities.settle()
-	l.policySets.settle()
+	l.identities.fresh, l.policySets.fresh = false, false
 	return nil
 }
 
@@ -137,7 +155,7 @@ func (s *Store) writeImage(l *live, p *plan) error {
 		return nil
 	}
 	old := as[imageC](s.maps.image(true))
-	p.replaced = old.abi != 0
+	p.retired.image = old.abi != 0
 	half := s.maps.image(false)
 	clear(half[copy(half, p.image.Bytes()):])
 	if err := s.step("flip"); err != nil {
@@ -189,48 +207,23 @@ func (s *Store) writeFrontends(l *live, p *plan) error {
 	return nil
 }
 
-// retire removes what nothing refers to any more, once no program run can be
-// using it. The image that is not in use, and indexes that no peer has, are nobody's
-// from then on as well.
-func (s *Store) retire(p *plan) error {
-	if err := s.sweep(&p.garbage); err != nil {
-		return err
-	}
-	if len(p.retired)+len(p.deniedGone) == 0 && !p.replaced && !s.live.identities.holds() && !s.live.policySets.holds() {
-		return nil
-	}
-	if err := bpfmap.Grace(); err != nil {
-		return err
-	}
-	if err := s.step("blocks gone"); err != nil {
-		return err
-	}
-	if err := remove(s.maps, "km_block", p.retired); err != nil {
-		return err
-	}
-	return remove(s.maps, "km_denied", p.deniedGone)
-}
-
 // checkRoom refuses what does not fit before anything is written. Old and new stand
 // side by side for a moment.
 func (s *Store) checkRoom(l *live, p *plan) error {
-	blocks := len(p.retired) + l.model.beyond
-	for _, n := range l.blocks {
-		blocks += n
-	}
 	for _, c := range []struct {
-		name, of    string
-		need, limit int
+		name, of string
+		need     int
 	}{
-		{"km_res", "parts of messages, old and new", l.chunks + len(p.chunks), maxChunks},
-		{"km_block", "blocks of endpoints, old and new", blocks, maxBlocks},
-		{"km_frontend", "addresses and ports of services, old and new", len(l.frontends) + len(p.gone), maxFrontends},
-		{"km_peer", "addresses, old and new", len(l.peers) + len(p.peersGone), maxPeers},
-		{"km_denied", "policies, old and new", len(l.denied) + len(p.deniedGone), maxDenied},
+		{"km_res", "parts of messages, old and new", l.chunks + p.chunks},
+		{"km_block", "blocks of endpoints, old and new", l.blockCount + len(p.retired.blocks) + len(l.retired.blocks) + len(l.leaving.blocks) + l.model.beyond},
+		{"km_frontend", "addresses and ports of services, old and new", len(l.frontends) + len(p.gone)},
+		{"km_peer", "addresses, old and new", len(l.peers) + len(p.peersGone)},
+		{"km_denied", "policies, old and new", len(l.denied) + len(p.retired.denied) + len(l.retired.denied) + len(l.leaving.denied)},
 	} {
-		if c.need > c.limit {
+		limit := s.maps.room[c.name]
+		if c.need > limit {
 			return &exit.Error{Code: exit.Rejected, Step: "check configuration", Object: c.name,
-				Err:    fmt.Errorf("%d %s are more than the limit of %d", c.need, c.of, c.limit),
+				Err:    fmt.Errorf("%d %s are more than the limit of %d", c.need, c.of, limit),
 				Remedy: "what was there before stays; apply less at once, or less"}
 		}
 	}

@@ -5,6 +5,7 @@ package workload
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -41,33 +42,44 @@ func (k Kind) String() string {
 // resource is a message that is held, and what was derived from it. It is replaced
 // as a whole when its message changes; num stays.
 type resource struct {
-	kind   Kind
 	name   string
+	wire   string // the message, deterministic
+	kind   Kind
+	marked bool   // see model.mark
 	num    uint32 // the stable number of this kind and name
 	id     uint32 // of its chunks; 0: not written yet
-	chunks int
-	wire   []byte // the message, deterministic
 
-	w *wapi.Workload
+	w *traits
 	s *wapi.Service
 	p *security.Authorization
 
-	addrs []netip.Addr // of a workload, of a service
+	addrs []netip.Addr // of a workload
 
-	claimed  []frontendKey
-	named    []target // waypoints
-	warnings []string
-	notes    []string
+	claimed []frontendKey
+	named   []target // waypoints
+	told    *remarks // nil: nothing to tell
 }
+
+// remarks are for people.
+type remarks struct{ warnings, notes []string }
 
 func (r *resource) String() string { return r.kind.String() + " " + xds.Clip(r.name) }
 
+func (r *resource) remarks() *remarks {
+	if r.told == nil {
+		r.told = &remarks{}
+	}
+	return r.told
+}
+
 func (r *resource) warn(format string, args ...any) {
-	r.warnings = append(r.warnings, r.String()+": "+fmt.Sprintf(format, args...))
+	t := r.remarks()
+	t.warnings = append(t.warnings, r.String()+": "+fmt.Sprintf(format, args...))
 }
 
 func (r *resource) note(format string, args ...any) {
-	r.notes = append(r.notes, r.String()+": "+fmt.Sprintf(format, args...))
+	t := r.remarks()
+	t.notes = append(t.notes, r.String()+": "+fmt.Sprintf(format, args...))
 }
 
 func serviceName(namespace, hostname string) string { return namespace + "/" + hostname }
@@ -100,17 +112,25 @@ func newResource(m proto.Message) (*resource, error) {
 		k, name := nameOf(m)
 		return nil, fmt.Errorf("encode %s %s: %w", k, xds.Clip(name), err)
 	}
-	return resourceOf(m, wire), nil
+	return resourceOf(m, string(wire)), nil
 }
 
-func resourceOf(m proto.Message, wire []byte) *resource {
+// resourceOf keeps of a workload's message its wire form and what is asked for again and
+// again: there are many.
+func resourceOf(m proto.Message, wire string) *resource {
 	r := &resource{wire: wire}
 	r.kind, r.name = nameOf(m)
 	switch m := m.(type) {
 	case *wapi.Workload:
-		r.w = m
-		for _, b := range m.GetAddresses() {
-			r.addrs = append(r.addrs, addressOf(b))
+		if i := strings.Index(wire, r.name); i >= 0 {
+			r.name = wire[i:][:len(r.name)]
+		}
+		r.w = traitsOf(m)
+		if n := len(m.GetAddresses()); n > 0 {
+			r.addrs = make([]netip.Addr, n)
+		}
+		for i, b := range m.GetAddresses() {
+			r.addrs[i] = addressOf(b)
 		}
 	case *wapi.Service:
 		r.s = m
@@ -120,23 +140,38 @@ func resourceOf(m proto.Message, wire []byte) *resource {
 	return r
 }
 
+// workload is the message of a workload. It was encoded by newResource.
+func (r *resource) workload() *wapi.Workload {
+	w := new(wapi.Workload)
+	if err := proto.Unmarshal([]byte(r.wire), w); err != nil {
+		panic(r.String() + ": " + err.Error())
+	}
+	return w
+}
+
 // decodeResource reads a message that newResource encoded.
-func decodeResource(k Kind, wire []byte) (*resource, error) {
-	var m proto.Message
-	switch k {
-	case Workload:
-		m = new(wapi.Workload)
-	case Service:
-		m = new(wapi.Service)
-	case Policy:
-		m = new(security.Authorization)
-	default:
+func decodeResource(k Kind, wire string) (*resource, error) {
+	m := k.message()
+	if m == nil {
 		return nil, fmt.Errorf("unknown kind %d", k)
 	}
-	if err := proto.Unmarshal(wire, m); err != nil {
+	if err := proto.Unmarshal([]byte(wire), m); err != nil {
 		return nil, fmt.Errorf("decode %s: %w", k, err)
 	}
 	return resourceOf(m, wire), nil
+}
+
+// message is an empty one of a kind, nil where there is none such.
+func (k Kind) message() proto.Message {
+	switch k {
+	case Workload:
+		return new(wapi.Workload)
+	case Service:
+		return new(wapi.Service)
+	case Policy:
+		return new(security.Authorization)
+	}
+	return nil
 }
 
 // addressOf returns an address of 4 or 16 bytes, IPv4 also where it came mapped.

@@ -42,6 +42,7 @@ type Store struct {
 	// known any more.
 	live   *live
 	opened bool // and nothing was done since
+	later  bool // see Later
 
 	// at is called at each step, too; tests end the writer there.
 	at func(step string)

@@ -169,15 +169,14 @@ func FuzzApply(f *testing.F) {
 				l.change(c)
 			}
 			b.tell(l, changes)
-			if _, err := l.plan(changes, noImage); err != nil {
+			p, err := l.plan(changes, noImage)
+			if err != nil {
 				if exit.Code(err) != exit.Rejected {
 					t.Fatal(err)
 				}
 				return
 			}
-			l.generation++
-			l.identities.settle()
-			l.policySets.settle()
+			l.published(p)
 			l.check(t)
 		}
 		if l.dump() != again.dump() {

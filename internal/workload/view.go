@@ -140,9 +140,9 @@ func (l *live) serviceView(r *resource) ServiceView {
 			}
 		}
 	}
-	for w := range m.members[r.name] {
+	for _, w := range m.membersOf(r) {
 		v.Total++
-		if w.w.GetStatus() == wapi.WorkloadStatus_HEALTHY {
+		if w.w.healthy {
 			v.Healthy++
 		}
 	}
@@ -231,7 +231,7 @@ func balanceText(lb *wapi.LoadBalancing) string {
 }
 
 func (l *live) workloadView(r *resource, policies []*resource) WorkloadView {
-	m, w := l.model, r.w
+	m, w := l.model, r.workload()
 	v := WorkloadView{UID: r.name, Name: w.GetName(), Namespace: w.GetNamespace(), Addresses: []string{}, Node: w.GetNode(),
 		Status: strings.ToLower(w.GetStatus().String()), Services: []string{}, Policies: []string{},
 		Waypoint: m.waypointText(r), Frontends: l.frontendViews(r), Notes: m.told(r), Resource: w}
@@ -252,7 +252,7 @@ func (l *live) workloadView(r *resource, policies []*resource) WorkloadView {
 		}
 	}
 	for _, p := range policies {
-		if applies(p, w) {
+		if applies(p, r.w) {
 			v.Policies = append(v.Policies, p.name)
 		}
 	}

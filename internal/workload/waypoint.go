@@ -4,6 +4,7 @@ package workload
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/kmesh-net/kmesh-node/internal/xds"
 	wapi "github.com/kmesh-net/kmesh-node/proto/workload"
@@ -12,16 +13,17 @@ import (
 // waypointOf returns what r names as its waypoint: first as it names it, then, where an
 // address is that of a service, the service. What leads nowhere is told as a warning.
 func (m *model) waypointOf(r *resource) []target {
-	g := r.w.GetWaypoint()
-	if r.kind == Service {
-		g = r.s.GetWaypoint()
+	g := r.s.GetWaypoint()
+	if r.kind == Workload && r.w.waypoint {
+		g = r.workload().GetWaypoint()
 	}
 	switch d := g.GetDestination().(type) {
 	case *wapi.GatewayAddress_Hostname:
 		return []target{{service: serviceName(d.Hostname.GetNamespace(), d.Hostname.GetHostname())}}
 	case *wapi.GatewayAddress_Address:
 		a := addressOf(d.Address.GetAddress())
-		if s := m.vips[a].lowest(); s != nil {
+		vips := m.vips[a]
+		if s := vips.lowest(); s != nil {
 			return []target{{addr: a}, {service: s.name}}
 		}
 		return []target{{addr: a}}
@@ -61,7 +63,7 @@ func (m *model) newVia(t target, four bool) spec {
 	if s == nil {
 		return spec{}
 	}
-	if s := newSpec(m.candidates(s, m.members[s.name].sorted(), four, func(*resource) uint16 { return port })); s.n > 0 {
+	if s := newSpec(m.candidates(s, m.membersOf(s), four, func(*resource) uint16 { return port })); s.n > 0 {
 		return s
 	}
 	var own []netip.Addr
@@ -115,10 +117,10 @@ func familyName(four bool) string {
 // ownAddresses are the addresses of a resource in this node's network, each once.
 func (m *model) ownAddresses(r *resource) []netip.Addr {
 	if r.kind == Workload {
-		if m.foreign(r.w.GetNetwork()) {
+		if m.foreign(r.w.network()) {
 			return nil
 		}
-		return unique(r.addrs)
+		return once(r.addrs)
 	}
 	var list []netip.Addr
 	for _, n := range r.s.GetAddresses() {
@@ -126,18 +128,21 @@ func (m *model) ownAddresses(r *resource) []netip.Addr {
 			list = append(list, addressOf(n.GetAddress()))
 		}
 	}
-	return unique(list)
+	return once(list)
 }
 
-// unique leaves the first of each address.
-func unique(list []netip.Addr) []netip.Addr {
-	var once []netip.Addr
-	seen := map[netip.Addr]struct{}{}
-	for _, a := range list {
-		if _, again := seen[a]; !again {
-			seen[a] = struct{}{}
-			once = append(once, a)
+// once leaves the first of each address.
+func once(list []netip.Addr) []netip.Addr {
+	for i, a := range list {
+		if !slices.Contains(list[:i], a) {
+			continue
 		}
+		seen := map[netip.Addr]bool{}
+		return slices.DeleteFunc(slices.Clone(list), func(a netip.Addr) bool {
+			again := seen[a]
+			seen[a] = true
+			return again
+		})
 	}
-	return once
+	return list
 }
