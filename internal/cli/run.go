@@ -123,6 +123,9 @@ func (d *daemon) run(ctx context.Context, interval time.Duration) (err error) {
 		loop.Changed = d.watcher.Changed
 		defer func() { err = errors.Join(err, d.watcher.Close()) }()
 	}
+	if d.live != nil {
+		loop.News = d.live.news
+	}
 	defer d.loader.Stop()
 	defer func() { err = errors.Join(err, d.keeper.Close()) }()
 	if err = d.start(ctx); err == nil {

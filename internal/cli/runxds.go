@@ -121,6 +121,7 @@ type live struct {
 	client   *xdsclient.Client
 	stop     context.CancelFunc
 	ended    chan struct{}
+	news     chan struct{} // its String has changed
 }
 
 // newLive returns the part, which changes the maps through d's keeper.
@@ -129,7 +130,13 @@ func newLive(d *daemon, s *xdsSettings) (*live, error) {
 	if d.cfg.Mode == loader.Ads {
 		sink = livexds.NewAds(d.keeper, d.cfg.Log)
 	}
-	l := &live{d: d, settings: s}
+	l := &live{d: d, settings: s, news: make(chan struct{}, 1)}
+	s.client.Changed = func() {
+		select {
+		case l.news <- struct{}{}:
+		default:
+		}
+	}
 	var err error
 	l.client, err = xdsclient.New(s.client, sink)
 	return l, err

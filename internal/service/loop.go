@@ -25,6 +25,8 @@ type Loop struct {
 	Reload func(context.Context)
 	// Changed asks for a Reload; nil: never.
 	Changed <-chan struct{}
+	// News asks for the status to be told, which has changed; nil: never.
+	News <-chan struct{}
 	// Status says in a line how things are.
 	Status func() string
 
@@ -58,6 +60,9 @@ func (l *Loop) Run(ctx context.Context) {
 			}
 		case <-l.Changed:
 			l.Reload(ctx)
+			l.Notify.Status(l.Status())
+			continue
+		case <-l.News:
 			l.Notify.Status(l.Status())
 			continue
 		case <-next.C:

@@ -27,6 +27,10 @@ type Config struct {
 	Variant  Variant
 	Node     Identity
 	Log      *logrus.Logger
+	// Changed is called when a stream has opened or ended, when a first sync is over and
+	// when a type of resources begins or ceases to have rejected ones; nil: nobody is.
+	// It must not wait for anything.
+	Changed func()
 
 	// Of tests; nil: the real ones.
 	after  func(time.Duration) <-chan time.Time
@@ -68,6 +72,9 @@ func New(cfg Config, sink Sink) (*Client, error) {
 	}
 	if cfg.jitter == nil {
 		cfg.jitter = func(d time.Duration) time.Duration { return rand.N(d) }
+	}
+	if cfg.Changed == nil {
+		cfg.Changed = func() {}
 	}
 	c := &Client{cfg: cfg, sink: sink, done: make(chan struct{}), asked: make(chan struct{}, 1)}
 	c.state = State{Address: cfg.Endpoint.Address, Variant: cfg.Variant, Since: time.Now()}
@@ -153,6 +160,7 @@ func (c *Client) CheckSynced() {
 		c.first.Do(func() {
 			c.cfg.Log.Info("xds: all that was asked for has come and is in force")
 			close(c.done)
+			c.cfg.Changed()
 		})
 	}
 }
@@ -178,6 +186,7 @@ func (c *Client) change(do func(*State)) {
 func (c *Client) connected() {
 	c.cfg.Log.Infof("xds: connected to %s (%s)", c.cfg.Endpoint.Address, c.cfg.Variant)
 	c.change(func(s *State) { s.Connected, s.Since = true, time.Now() })
+	c.cfg.Changed()
 }
 
 // ended says that no stream is open; err nil: by our own wish.
@@ -191,6 +200,7 @@ func (c *Client) ended(err error) {
 			s.LastError = xds.Clip(err.Error())
 		}
 	})
+	c.cfg.Changed()
 }
 
 // tell logs why there is no stream, once for each reason.

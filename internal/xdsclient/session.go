@@ -275,14 +275,20 @@ func (s *session) record(i int, r *response, rejected []Rejected) {
 		t := &st.Types[i]
 		if text != "" {
 			t.NACKs++
-			news = text != t.LastError
 		}
+		news = text != t.LastError
 		t.Version, t.LastError, t.LastUpdate = xds.Clip(r.version), text, time.Now()
 		t.Responses++
 		t.Resources = len(s.c.subs[i].versions)
 	})
-	if news {
+	switch {
+	case news && text != "":
 		s.c.cfg.Log.Warnf("xds: %s: %s", shortType(r.url), text)
+	case news:
+		s.c.cfg.Log.Infof("xds: %s: no resource is rejected any more", shortType(r.url))
+	}
+	if news {
+		s.c.cfg.Changed()
 	}
 	s.c.cfg.Log.Debugf("xds: %s: version %q, %d resources, %d removed, %d rejected", shortType(r.url), xds.Clip(r.version), len(r.raw),
 		len(r.removed), len(rejected))

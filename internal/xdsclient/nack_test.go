@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package xdsclient
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"google.golang.org/grpc/codes"
+)
+
+// A NACK has a bounded text, which says how many it leaves out.
+func TestANACKIsBounded(t *testing.T) {
+	var rejected []Rejected
+	for i := range 1000 {
+		rejected = append(rejected, Rejected{Name: fmt.Sprint(i), Err: errors.New(fmt.Sprintf("Cluster c%d: endpoints[%d]: ", i, i) + strings.Repeat("ü", i) + "\n\xff")})
+	}
+	p := problem(2000, rejected)
+	text := p.GetMessage()
+	if len(text) > mostProblem || !utf8.ValidString(text) || strings.Contains(text, "\n") {
+		t.Errorf("%d bytes: %q", len(text), text)
+	}
+	if !strings.HasPrefix(text, "1000 of 2000 resources rejected; Cluster c0: endpoints[0]: ") {
+		t.Errorf("%q", text)
+	}
+	named := strings.Count(text, "endpoints[")
+	if want := fmt.Sprintf("; and %d more", 1000-named); !strings.HasSuffix(text, want) || named < 10 {
+		t.Errorf("%d are named, and the end is not %q: %q", named, want, text[len(text)-40:])
+	}
+	if codes.Code(p.GetCode()) != codes.InvalidArgument {
+		t.Errorf("code %v", p.GetCode())
+	}
+	if text := problem(3, rejected[:2]).GetMessage(); strings.Contains(text, "more") {
+		t.Errorf("%q", text)
+	}
+}

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package xdsclient
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/kmesh-net/kmesh-node/test/controlplane"
+)
+
+func ofType(url string) func(controlplane.Request) bool {
+	return func(q controlplane.Request) bool { return q.Type == url }
+}
+
+// begun is a client with clusters a and b and their endpoints in force.
+func begun(t *testing.T, v Variant) (*controlplane.Peer, *controlplane.Stream, *client) {
+	t.Helper()
+	p := serving(t, controlplane.Config{})
+	c := running(t, newClusters(), Config{Endpoint: Endpoint{Address: p.Address()}, Variant: v})
+	s := streamOf(t, p)
+	for _, r := range []controlplane.Response{
+		versioned(of(t, ClusterType, named("a", "b")...), "1"), versioned(of(t, EndpointType, assigned("a", "b")...), "e1"),
+	} {
+		if q := exchange(t, s, r); !q.ACK() {
+			t.Fatalf("%s is refused: %s", r.Type, q.Error)
+		}
+	}
+	<-c.FirstSync()
+	return p, s, c
+}
+
+// The node is told once; what is subscribed to by name is not asked for before there are
+// names, for that would mean everything; then with those names, in a request that answers
+// nothing.
+func TestTheFirstRequests(t *testing.T) {
+	both(t, func(t *testing.T, v Variant) {
+		p, _, _ := begun(t, v)
+		all := p.Requests()
+		if all[0].Type != ClusterType || !all[0].First() || len(all[0].Names)+len(all[0].Subscribe) != 0 {
+			t.Errorf("first request: %+v", all[0])
+		}
+		if id := all[0].Node.GetId(); id != "sidecar~10.0.0.1~a.b~b.svc.cluster.local" {
+			t.Errorf("node id %q", id)
+		}
+		if all[1].Type != ClusterType || !all[1].ACK() {
+			t.Errorf("second request: %+v", all[1])
+		}
+		if q := all[2]; q.Type != EndpointType || !q.First() || !slices.Equal(slices.Concat(q.Names, q.Subscribe), []string{"a", "b"}) {
+			t.Errorf("third request: %+v", q)
+		}
+		for _, q := range all[1:] {
+			if q.Node != nil {
+				t.Errorf("the node is told again: %+v", q)
+			}
+		}
+		if v == SotW && all[1].Version != "1" {
+			t.Errorf("ACK of version %q", all[1].Version)
+		}
+	})
+}
+
+// A new set of names is a request of its own: in the state of the world with the whole
+// list and what was last answered, in delta with what differs.
+func TestNamesFollowTheClusters(t *testing.T) {
+	p, s, c := begun(t, SotW)
+	n := len(p.Requests())
+	q := exchange(t, s, versioned(of(t, ClusterType, named("b", "c")...), "2"))
+	if !q.ACK() || q.Version != "2" {
+		t.Errorf("answer: %+v", q)
+	}
+	q = asked(t, p, n, ofType(EndpointType))
+	equal(t, "asked for", q.Names, []string{"b", "c"})
+	if q.Nonce == "" || q.Version != "e1" {
+		t.Errorf("asked with nonce %q and version %q", q.Nonce, q.Version)
+	}
+	equal(t, "clusters held", c.sink.holds(ClusterType), []string{"b", "c"})
+}
+
+func TestNamesFollowTheClustersInDelta(t *testing.T) {
+	p, s, c := begun(t, Delta)
+	n := len(p.Requests())
+	r := versioned(of(t, ClusterType, named("c")...), "2")
+	r.Removed = []string{"a"}
+	exchange(t, s, r)
+	q := asked(t, p, n, ofType(EndpointType))
+	equal(t, "subscribed to", q.Subscribe, []string{"c"})
+	equal(t, "unsubscribed from", q.Unsubscribe, []string{"a"})
+	if !q.First() {
+		t.Error("it answers something")
+	}
+	equal(t, "clusters held", c.sink.holds(ClusterType), []string{"b", "c"})
+
+	// A name that reappears is asked for again.
+	n = len(p.Requests())
+	exchange(t, s, versioned(of(t, ClusterType, named("a")...), "3"))
+	equal(t, "subscribed to", asked(t, p, n, ofType(EndpointType)).Subscribe, []string{"a"})
+}
+
+// All names gone, and back: nothing that means everything is asked for.
+func TestNoNamesAreNotAllNames(t *testing.T) {
+	p, s, _ := begun(t, SotW)
+	n := len(p.Requests())
+	exchange(t, s, versioned(of(t, ClusterType), "2"))
+	if q := asked(t, p, n, ofType(EndpointType)); len(q.Names) != 0 || q.Nonce == "" {
+		t.Errorf("asked: %+v", q)
+	}
+}
+
+// An invalid resource is named in the NACK, with the version of what was fine before;
+// what is valid beside it is in force, and so is the last good one of it.
+func TestANACKNamesWhatIsInvalid(t *testing.T) {
+	both(t, func(t *testing.T, v Variant) {
+		p, s, c := begun(t, v)
+		bad := versioned(spoilt(of(t, ClusterType, named("a", "b", "c")...), "b"), "2")
+		n := len(p.Requests())
+		q := exchange(t, s, bad)
+		if !q.NACK() || !strings.Contains(q.Error, "1 of 3 resources rejected") || !strings.Contains(q.Error, "Cluster b") {
+			t.Errorf("answer: %+v", q)
+		}
+		if v == SotW && q.Version != "1" {
+			t.Errorf("NACK with version %q", q.Version)
+		}
+		equal(t, "clusters held", c.sink.holds(ClusterType), []string{"a", "b", "c"})
+		// What came in the same response is followed all the same, in another request.
+		q = asked(t, p, n, ofType(EndpointType))
+		if !slices.Contains(slices.Concat(q.Names, q.Subscribe), "c") {
+			t.Errorf("asked: %+v", q)
+		}
+		st := c.State().Types[0]
+		if st.NACKs != 1 || st.LastError == "" || st.Responses != 2 || st.Version != "2" {
+			t.Errorf("state: %+v", st)
+		}
+		// Then it is good again.
+		q = exchange(t, s, versioned(of(t, ClusterType, named("a", "b", "c")...), "3"))
+		if !q.ACK() || v == SotW && q.Version != "3" {
+			t.Errorf("answer: %+v", q)
+		}
+		if st := c.State().Types[0]; st.LastError != "" || st.NACKs != 1 {
+			t.Errorf("state: %+v", st)
+		}
+	})
+}
+
+// The version of a resource that was rejected stays the one that is in force: the control
+// plane knows by it what to send after the next connect.
+func TestARejectedResourceKeepsItsVersion(t *testing.T) {
+	p, s, c := begun(t, Delta)
+	exchange(t, s, versioned(spoilt(of(t, ClusterType, named("b", "c")...), "b"), "2"))
+	s.End(nil)
+	<-c.waits
+	c.again <- patienceOver
+	streamOf(t, p)
+	q := asked(t, p, 0, func(q controlplane.Request) bool { return q.Stream == 2 })
+	want := map[string]string{"a": "1", "b": "1", "c": "2"}
+	if fmt.Sprint(q.Initial) != fmt.Sprint(want) {
+		t.Errorf("versions: %v, want %v", q.Initial, want)
+	}
+}
+
+// A response of a type that was not asked for is not answered, and spoils nothing.
+func TestAnUnknownTypeIsLeftOut(t *testing.T) {
+	both(t, func(t *testing.T, v Variant) {
+		p, s, _ := begun(t, v)
+		for _, url := range []string{controlplane.Listener, "type.googleapis.com/none", ""} {
+			_, err := s.Send(controlplane.Response{Type: url, Version: "1"})
+			must(t, err)
+		}
+		if q := exchange(t, s, versioned(of(t, ClusterType, named("a")...), "2")); !q.ACK() {
+			t.Errorf("answer: %+v", q)
+		}
+		for _, q := range p.Requests() {
+			if q.Type != ClusterType && q.Type != EndpointType {
+				t.Errorf("a request of type %q", q.Type)
+			}
+		}
+	})
+}
+
+// Versions may be empty, in a response and of a resource.
+func TestEmptyVersions(t *testing.T) {
+	both(t, func(t *testing.T, v Variant) {
+		p, s, c := begun(t, v)
+		if q := exchange(t, s, of(t, ClusterType, named("a", "b")...)); !q.ACK() || q.Version != "" {
+			t.Errorf("answer: %+v", q)
+		}
+		s.End(nil)
+		<-c.waits
+		c.again <- patienceOver
+		streamOf(t, p)
+		q := asked(t, p, 0, func(q controlplane.Request) bool { return q.Stream == 2 && q.Type == ClusterType })
+		if v == Delta && fmt.Sprint(q.Initial) != "map[a: b:]" {
+			t.Errorf("versions: %v", q.Initial)
+		}
+	})
+}
+
+// What the sink could not bring into force is not answered: the stream ends, and the next
+// one brings it again.
+func TestWhatFailedComesAgain(t *testing.T) {
+	both(t, func(t *testing.T, v Variant) {
+		p, s, c := begun(t, v)
+		c.sink.mu.Lock()
+		c.sink.fail = errors.New("the store is locked")
+		c.sink.mu.Unlock()
+		nonce, err := s.Send(versioned(of(t, ClusterType, named("z")...), "2"))
+		must(t, err)
+		<-c.waits
+		if st := c.State(); st.Connected || !strings.Contains(st.LastError, "the store is locked") || st.Failures != 1 {
+			t.Errorf("state: %+v", st)
+		}
+		for _, q := range p.Requests() {
+			if q.Nonce == nonce {
+				t.Errorf("it was answered: %+v", q)
+			}
+		}
+		c.again <- patienceOver
+		exchange(t, streamOf(t, p), versioned(of(t, ClusterType, named("z")...), "2"))
+		if !slices.Contains(c.sink.holds(ClusterType), "z") {
+			t.Error("it is not in force")
+		}
+	})
+}
