@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
-
-	"github.com/kmesh-net/kmesh-node/internal/xds"
 )
 
 // ErrResync is what Sink.Update returns when what it has told of is no longer what the
@@ -197,7 +195,7 @@ func (c *Client) ended(err error) {
 		}
 		if err != nil {
 			s.Failures++
-			s.LastError = xds.Clip(err.Error())
+			s.LastError = clip(err.Error(), 2*mostReason)
 		}
 	})
 	c.cfg.Changed()

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -125,7 +126,7 @@ func (e *Endpoint) explain(err error) error {
 	if !ok {
 		return err
 	}
-	text := clip(s.Message(), 500)
+	text := clip(plain(s.Message()), mostReason)
 	for _, hint := range []struct{ has, remedy string }{
 		{"certificate signed by unknown authority", "give its CA: --xds-ca"},
 		{"certificate is valid for", "give the name in its certificate: --xds-server-name"},
@@ -142,6 +143,18 @@ func (e *Endpoint) explain(err error) error {
 	}
 	return fmt.Errorf("%s: %s: %s", e.Address, s.Code(), text)
 }
+
+// plain takes gRPC's own words from around the reason why there is no connection.
+func plain(text string) string {
+	rest, ok := strings.CutPrefix(text, "connection error: desc = ")
+	if quoted, err := strconv.Unquote(rest); ok && err == nil {
+		text = strings.TrimPrefix(quoted, "transport: ")
+	}
+	return text
+}
+
+// mostReason bounds what is said of a stream that ended, in bytes.
+const mostReason = 500
 
 // clip keeps what comes from outside to one line of text and that many bytes.
 func clip(s string, most int) string {
