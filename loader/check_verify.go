@@ -29,6 +29,7 @@ func verifyMode(cfg *Config) (out []ProgramStatus, err error) {
 	fds := map[string]int{}
 	defer k.Close()
 	for _, name := range objects(cfg.Mode, rows) {
+		cfg.Doing("verify " + name)
 		o, err := openObject(cfg, name, rows)
 		if err != nil {
 			return nil, err

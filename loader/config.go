@@ -63,6 +63,8 @@ type Config struct {
 	// Aside is called with what opens the store of this process for a moment, where one
 	// who stays may have it open; nil: nobody has.
 	Aside func(func() error) error
+	// Doing is told what is done next, for people; never nil.
+	Doing func(what string)
 	// Objects holds the BPF objects as NAME.bpf.o in its root.
 	Objects fs.FS
 	Log     *logrus.Logger
@@ -107,6 +109,7 @@ func Default() Config {
 		FlowEntries: defaultFlows,
 		PolicySlots: MinPolicySlots,
 		LockTimeout: 5 * time.Second,
+		Doing:       func(string) {},
 		Log:         logrus.StandardLogger(),
 	}
 }

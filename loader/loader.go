@@ -148,6 +148,7 @@ func (l *BpfLoader) Stop() {
 
 // phase runs one step of the sequence and logs its time.
 func (k *node) phase(name string, do func() error) error {
+	k.cfg.Doing(name)
 	begin := time.Now()
 	err := do()
 	k.timed(begin).Logf(k.level(), "phase %s", name)

@@ -79,6 +79,7 @@ func waitLock(dir, name, step, remedy string, wait time.Duration) (*lock, error)
 // takePodsLock takes the lock of those who change what is enrolled, and waits for
 // another as long as the configuration says.
 func takePodsLock(cfg *Config, step string) (*lock, error) {
+	cfg.Doing(step + ", when no other process changes what is enrolled")
 	return waitLock(cfg.RunDir, lockName(cfg.BpfFsPath, ".pods.lock"), step, "try again, or give a longer --lock-timeout", cfg.LockTimeout)
 }
 

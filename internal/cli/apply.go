@@ -45,6 +45,7 @@ func (c *command) apply() *cli.Command {
 			if err != nil {
 				return err
 			}
+			cfg.Doing("read")
 			docs, err := xds.Load(paths, c.stdin)
 			if err != nil {
 				return err
@@ -56,14 +57,19 @@ func (c *command) apply() *cli.Command {
 		}}
 }
 
+// publish is what an apply is at that may wait for another writer.
+const publish = "publish, when no other writer does"
+
 func (c *command) applyAds(ctx *cli.Context, docs []xds.Document) error {
 	return c.withStore(ctx, "apply", func(s *store.Store, _ *loader.Handles) error {
 		var r *xds.Result
 		err := s.Update(func() (_ []store.Op, err error) {
+			c.progress.at("apply: check")
 			r, err = xds.Translate(docs, s, xds.Options{SkipInvalid: ctx.Bool("skip-invalid")})
 			if err != nil {
 				return nil, err
 			}
+			c.progress.at("apply: " + publish)
 			return r.Ops, nil
 		})
 		if err != nil {
@@ -75,6 +81,7 @@ func (c *command) applyAds(ctx *cli.Context, docs []xds.Document) error {
 
 func (c *command) applyWorkloads(ctx *cli.Context, docs []xds.Document) error {
 	return c.withWorkloads(ctx, func(s *workload.Store) error {
+		c.progress.at("apply: " + publish)
 		r, err := s.Apply(docs, ctx.Bool("skip-invalid"))
 		if err != nil {
 			return err

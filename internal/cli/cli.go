@@ -29,6 +29,7 @@ type command struct {
 	objects        fs.FS
 	stdin          io.Reader
 	stdout, stderr io.Writer
+	progress       *progress // nil: standard error is no terminal
 }
 
 // NewCommand returns kmesh-node's commands over the BPF objects, NAME.bpf.o in
@@ -62,6 +63,7 @@ func collectAsUsual() { debug.SetGCPercent(100) }
 
 func newApp(c *command) *cli.App {
 	cli.HelpPrinter = c.showHelp
+	c.progress = newProgress(c.stderr)
 	app := &cli.App{
 		Name:                      "kmesh-node",
 		Usage:                     "brings the Kmesh eBPF data plane up on this host",
@@ -82,6 +84,7 @@ func newApp(c *command) *cli.App {
 		c.man(), c.completion(),
 	} {
 		cmd.OnUsageError = usageError
+		c.withProgress(cmd)
 		cmd.Flags = append(withEnv(cmd.Flags), globalFlags(false)...)
 		app.Commands = append(app.Commands, cmd)
 	}

@@ -124,6 +124,7 @@ func (c *command) config(ctx *cli.Context) (*loader.Config, error) {
 		return nil, err
 	}
 	cfg.Log = log
+	cfg.Doing = c.doing(ctx.Command.Name)
 	_, err = outputOf(ctx)
 	return &cfg, err
 }

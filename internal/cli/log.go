@@ -41,6 +41,9 @@ func inJournal(w io.Writer) bool {
 func (c *command) newLogger(level, format, mode string) (*logrus.Logger, error) {
 	log := logrus.New()
 	log.SetOutput(c.stderr)
+	if c.progress != nil {
+		log.SetOutput(c.progress)
+	}
 	l, err := logrus.ParseLevel(level)
 	if err != nil {
 		return nil, usage("--log-level: %w", err)

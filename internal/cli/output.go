@@ -57,6 +57,7 @@ func (c *command) print(ctx *cli.Context, data any, text func(io.Writer) error) 
 	if err != nil {
 		return err
 	}
+	c.progress.stop()
 	switch form {
 	case "json":
 		err = jsonTo(c.stdout, "").Encode(data)

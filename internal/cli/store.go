@@ -23,6 +23,7 @@ func openStore(cfg *loader.Config, h *loader.Handles, step string, do func(*stor
 		return err
 	}
 	store.SetLockTimeout(cfg.LockTimeout)
+	cfg.Doing("at work on the store")
 	s, err := store.Open()
 	if err != nil {
 		return storeError(step, err)

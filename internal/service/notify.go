@@ -17,6 +17,9 @@ import (
 // Notifier speaks to the service manager, where one started the process and listens.
 // It is for one goroutine, but for Reloading.
 type Notifier struct {
+	// Doing is called with each step of the start; nil: nobody asks.
+	Doing func(step string)
+
 	log    *logrus.Logger
 	status string
 }
@@ -62,6 +65,9 @@ func (n *Notifier) Alive() { n.tell(daemon.SdNotifyWatchdog) }
 
 // Extend asks for that much time for the step of the start that begins, named for people.
 func (n *Notifier) Extend(d time.Duration, step string) {
+	if n.Doing != nil {
+		n.Doing(step)
+	}
 	n.tell(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", d.Microseconds()), "STATUS="+oneLine(step))
 }
 
