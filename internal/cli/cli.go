@@ -81,7 +81,7 @@ func newApp(c *command) *cli.App {
 		c.up(), c.run(), c.down(), c.status(), c.check(), c.plan(),
 		c.apply(), c.get(), c.delete(), c.enroll(), c.unenroll(),
 		c.events(), c.env(), c.exec(), c.version(),
-		c.man(), c.completion(),
+		c.cni(), c.man(), c.completion(),
 	} {
 		cmd.OnUsageError = usageError
 		c.withProgress(cmd)

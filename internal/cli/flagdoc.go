@@ -8,23 +8,26 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/kmesh-net/kmesh-node/internal/cni"
 	"github.com/kmesh-net/kmesh-node/internal/xdsclient"
 	"github.com/kmesh-net/kmesh-node/loader"
 )
 
 // enumerations are the values of the flags that take one of a few.
 var enumerations = map[string][]string{
-	"mode":              {string(loader.Ads), string(loader.Workload)},
-	"log-level":         {"trace", "debug", "info", "warning", "error"},
-	"log-format":        {"text", "json"},
-	"output":            {"table", "json", "yaml"},
-	"manage":            {"enrolled", "all"},
-	"control-address":   {"on", "off"},
-	"connect-ret":       {loader.ConnectRetAuto, loader.ConnectRetSysExit, loader.ConnectRetOff},
-	"outlier-detection": {"on", "off"},
-	"node-traffic":      {"exempt", "judge"},
-	"xdp-mode":          {loader.XDPGeneric, loader.XDPNative},
-	"xds-variant":       {string(xdsclient.SotW), string(xdsclient.Delta)},
+	"mode":               {string(loader.Ads), string(loader.Workload)},
+	"log-level":          {"trace", "debug", "info", "warning", "error"},
+	"log-format":         {"text", "json"},
+	"output":             {"table", "json", "yaml"},
+	"manage":             {"enrolled", "all"},
+	"control-address":    {"on", "off"},
+	"connect-ret":        {loader.ConnectRetAuto, loader.ConnectRetSysExit, loader.ConnectRetOff},
+	"outlier-detection":  {"on", "off"},
+	"node-traffic":       {"exempt", "judge"},
+	"xdp-mode":           {loader.XDPGeneric, loader.XDPNative},
+	"cni-failure-policy": {cni.Open, cni.Closed},
+	"cni-log-level":      {"trace", "debug", "info", "warning", "error"},
+	"xds-variant":        {string(xdsclient.SotW), string(xdsclient.Delta)},
 }
 
 // What a value or an argument is completed with where it is no enumeration.
@@ -39,6 +42,7 @@ const (
 var paths = map[string]string{
 	"bpf-fs-path": pathDir, "cgroup2-path": pathDir, "file": pathFile, "config": pathFile, "btf": pathFile,
 	"xds-ca": pathFile, "xds-token-file": pathFile,
+	"cni-conf-dir": pathDir, "cni-bin-dir": pathDir,
 	"netns": pathNetns, "pid": pathPid,
 }
 
@@ -124,6 +128,8 @@ func argumentsOf(c *cli.Command) (words []string, path string) {
 		return words, ""
 	case "apply":
 		return nil, pathFile
+	case "cni":
+		return cniWords, ""
 	case "completion":
 		return shells, ""
 	case "exec":

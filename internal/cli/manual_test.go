@@ -15,7 +15,7 @@ import (
 )
 
 // plainText are flags whose values are no list and no path.
-var plainText = map[string]bool{"node-name": true, "locality": true, "admin-address": true,
+var plainText = map[string]bool{"node-name": true, "cni-exclude-namespace": true, "locality": true, "admin-address": true,
 	"xds-address": true, "xds-server-name": true, "xds-node-ip": true, "xds-pod-name": true, "xds-pod-namespace": true,
 	"xds-service-account": true, "xds-domain": true, "xds-cluster-id": true}
 
@@ -59,7 +59,13 @@ func TestEnumerationsAreWhatTheCommandsTake(t *testing.T) {
 			word, read = cmd.Name, c.upConfig
 		}
 		app.Command(word).Action = func(ctx *cli.Context) error {
+			if word == "cni" {
+				read = c.config
+			}
 			cfg, err := read(ctx)
+			if err == nil && word == "cni" {
+				_, err = cniSettings(ctx, cfg)
+			}
 			if err == nil && word == "run" {
 				_, err = readXDS(ctx, cfg)
 			}

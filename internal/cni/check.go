@@ -94,7 +94,9 @@ func checkIn(h *loader.Handles, rec *podrecord.Record) error {
 	return nil
 }
 
-func differs(what, remedy string) error { return types.NewError(codeDiffers, "kmesh-node: "+what, remedy) }
+func differs(what, remedy string) error {
+	return types.NewError(codeDiffers, "kmesh-node: "+what, remedy)
+}
 
 // status says whether an ADD would succeed.
 func (p *plugin) status(args *skel.CmdArgs) error {

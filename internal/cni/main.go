@@ -84,12 +84,9 @@ func boundStdin() error {
 	if os.Getenv("CNI_COMMAND") == "VERSION" {
 		return nil // it may be a terminal
 	}
-	data, err := io.ReadAll(io.LimitReader(os.Stdin, maxInput+1))
+	data, err := readLimited(os.Stdin, maxInput)
 	if err != nil {
 		return fmt.Errorf("read network configuration: %w", err)
-	}
-	if len(data) > maxInput {
-		return fmt.Errorf("network configuration: more than %d bytes", maxInput)
 	}
 	fd, err := unix.MemfdCreate(Name, unix.MFD_CLOEXEC)
 	if err != nil {
