@@ -16,12 +16,8 @@ import (
 func (h *Handles) OpenWorkload() (*workload.Store, error) { return h.openWorkload(h.cfg.StoreLock()) }
 
 func (h *Handles) openWorkload(lock string) (*workload.Store, error) {
-	hosts, err := HostAddresses()
-	if err != nil {
-		return nil, codedLoad("list addresses", "the node's own", err)
-	}
 	s, err := workload.Open(h.FD, workload.Options{LockFile: lock, LockTimeout: h.cfg.LockTimeout,
-		HostAddresses: hosts, Log: h.cfg.Log})
+		HostAddresses: HostAddresses, Log: h.cfg.Log})
 	if err != nil {
 		return nil, codedLoad("open maps", "configuration", err)
 	}

@@ -90,15 +90,14 @@ func DeleteBatch(fd int, keys []byte, n int) error {
 	return errno(C.bpf_map_delete_batch(C.int(fd), unsafe.Pointer(&keys[0]), &count, nil))
 }
 
-// each looks at most this many elements up at a time.
-const lookupBatch = 4096
+// Each looks this many elements up at a time, first and at most.
+const firstBatch, lookupBatch = 64, 4096
 
 // Each calls do with every key and value of a HASH, in no order; they are valid only
 // during the call. What others write meanwhile may be seen or not.
 func Each(fd, keySize, valueSize int, do func(key, value []byte) error) error {
-	keys := make([]byte, lookupBatch*keySize)
-	values := make([]byte, lookupBatch*valueSize)
-	n := lookupBatch
+	n := firstBatch
+	keys, values := make([]byte, n*keySize), make([]byte, n*valueSize)
 	// The kernel's place in the map, 4 bytes of a HASH's bucket or a key.
 	next := make([]byte, max(keySize, 8))
 	var in unsafe.Pointer
@@ -123,6 +122,10 @@ func Each(fd, keySize, valueSize int, do func(key, value []byte) error) error {
 			return nil // the end
 		}
 		in = unsafe.Pointer(&next[0])
+		if n < lookupBatch {
+			n *= 8
+			keys, values = make([]byte, n*keySize), make([]byte, n*valueSize)
+		}
 	}
 }
 

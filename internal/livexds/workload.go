@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/kmesh-net/kmesh-node/internal/bpfmap"
 	"github.com/kmesh-net/kmesh-node/internal/keeper"
 	"github.com/kmesh-net/kmesh-node/internal/workload"
 	"github.com/kmesh-net/kmesh-node/internal/xds"
@@ -25,7 +27,15 @@ type Workload struct {
 
 	mu   sync.Mutex
 	come map[xds.Kind]bool // the first response did
+	// retirement is under way, or will be before long; again says that there is more.
+	retiring, again bool
 }
+
+// maxTold is how many warnings are told of one response.
+const maxTold = 20
+
+// patience is how long what a response gave up waits for what the next one gives up.
+const patience = 100 * time.Millisecond
 
 // NewWorkload returns the sink of workload mode, which writes through k.
 func NewWorkload(k *keeper.Keeper, log *logrus.Logger) *Workload {
@@ -49,14 +59,18 @@ func (w *Workload) Types() []string { return []string{xdsclient.AddressType, xds
 func (w *Workload) Update(_ context.Context, d *xds.Document) (rejected []xdsclient.Rejected, err error) {
 	var r *workload.Result
 	err = w.keeper.Workload(func(s *workload.Store, _ *loader.Handles) (err error) {
+		s.Later()
 		r, err = s.Apply([]xds.Document{*d}, true)
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("publish %s: %w", d.Kind, err)
 	}
-	for _, text := range r.Warnings {
+	for _, text := range r.Warnings[:min(len(r.Warnings), maxTold)] {
 		w.log.Warn(text)
+	}
+	if n := len(r.Warnings) - maxTold; n > 0 {
+		w.log.Warnf("and %d more of this response: kmesh-node get tells each", n)
 	}
 	for _, text := range r.Notes {
 		w.log.Debug(text)
@@ -67,7 +81,34 @@ func (w *Workload) Update(_ context.Context, d *xds.Document) (rejected []xdscli
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.come[d.Kind] = true
+	if w.again = w.retiring; !w.retiring {
+		w.retiring = true
+		time.AfterFunc(patience, w.retire)
+	}
 	return rejected, nil
+}
+
+// retire removes what publications gave up, which they do not wait for.
+func (w *Workload) retire() {
+	var remove func() error
+	err := w.keeper.Workload(func(s *workload.Store, _ *loader.Handles) error {
+		remove = s.Retiring()
+		return nil
+	})
+	if err == nil && remove != nil {
+		if err = bpfmap.Grace(); err == nil {
+			err = w.keeper.Workload(func(*workload.Store, *loader.Handles) error { return remove() })
+		}
+	}
+	if err != nil {
+		w.log.Warnf("what nothing refers to any more stays until the next change: %v", err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.retiring = w.again; w.again {
+		w.again = false
+		time.AfterFunc(patience, w.retire)
+	}
 }
 
 // Names: both types are asked for whole.

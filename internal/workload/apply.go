@@ -29,14 +29,31 @@ type Result struct {
 // stay what they were.
 func (s *Store) Apply(docs []xds.Document, skipInvalid bool) (*Result, error) {
 	b := &batch{res: &Result{Counts: map[Kind]xds.Count{}}}
-	if err := b.convert(docs); err != nil {
-		return nil, err
+	check := func(held *model) error {
+		if err := b.convert(docs, held); err != nil {
+			return err
+		}
+		if len(b.errs) > 0 && !skipInvalid {
+			return xds.Reject(b.errs)
+		}
+		b.res.Skipped, b.res.SkippedNames = b.errs, b.invalids
+		return nil
 	}
-	if len(b.errs) > 0 && !skipInvalid {
-		return nil, xds.Reject(b.errs)
+	raw := slices.ContainsFunc(docs, func(d xds.Document) bool { return len(d.Raw) > 0 })
+	if !raw {
+		if err := check(nil); err != nil {
+			return nil, err
+		}
 	}
-	b.res.Skipped, b.res.SkippedNames = b.errs, b.invalids
 	err := s.current(func(l *live) error {
+		if raw {
+			if err := check(l.model); err != nil {
+				return err
+			}
+		}
+		if err := s.readNode(l); err != nil {
+			return err
+		}
 		changes := b.changes(l)
 		for _, c := range changes {
 			l.change(c)
@@ -54,7 +71,7 @@ func (s *Store) Apply(docs []xds.Document, skipInvalid bool) (*Result, error) {
 // Check says whether Apply would reject docs for what they hold, without a Store.
 func Check(docs []xds.Document) error {
 	b := &batch{res: &Result{Counts: map[Kind]xds.Count{}}}
-	if err := b.convert(docs); err != nil || len(b.errs) == 0 {
+	if err := b.convert(docs, nil); err != nil || len(b.errs) == 0 {
 		return err
 	}
 	return xds.Reject(b.errs)
@@ -166,6 +183,9 @@ func (s *Store) Delete(kind Kind, name string) error {
 		r := l.model.res[kind][name]
 		if r == nil {
 			return &exit.Error{Code: exit.NotUp, Step: "delete", Object: kind.String() + " " + xds.Clip(name), Err: errors.New("not found")}
+		}
+		if err := s.readNode(l); err != nil {
+			return err
 		}
 		c := change{old: r}
 		l.change(c)

@@ -34,39 +34,89 @@ type batch struct {
 	invalids []string // their names
 }
 
-// convert validates all resources. It touches no state.
-func (b *batch) convert(docs []xds.Document) error {
+// window is how many resources are decoded at a time: of what is decoded little is kept.
+const window = 2048
+
+// convert validates all resources of docs. It touches no state; raw ones that read as
+// those that are held, which may be nil, are those.
+func (b *batch) convert(docs []xds.Document, held *model) error {
 	for i := range docs {
 		d := &docs[i]
 		if err := xds.NeedsMode(d.Kind, "workload"); err != nil {
 			return &exit.Error{Code: exit.Rejected, Step: "check configuration", Object: d.Path, Err: err}
 		}
 		b.res.Warnings = append(b.res.Warnings, d.Warnings...)
-		if d.Complete && len(d.Resources) == 0 {
+		total := len(d.Resources) + len(d.Raw)
+		if d.Complete && total == 0 {
 			b.res.Warnings = append(b.res.Warnings, fmt.Sprintf("%s: it names no %s: every %s goes away", d.Path, d.Kind, d.Kind))
 		}
-		a := arrived{doc: d, stay: map[named]bool{}}
-		list := make([]*resource, len(d.Resources))
-		errs := make([]error, len(d.Resources))
-		xds.Each(len(list), func(i int) { list[i], errs[i] = convert(d.Resources[i]) })
-		seen := make(map[named]bool, len(list))
-		for i, r := range list {
-			k, name := nameOf(inner(d.Resources[i]))
-			n := named{k, name}
-			if errs[i] == nil && seen[n] {
-				errs[i] = errors.New("stands in one document twice")
+		a := arrived{doc: d, list: make([]*resource, 0, total), stay: map[named]bool{}}
+		seen := make(map[named]struct{}, total)
+		list := make([]converted, min(total, window))
+		for from := 0; from < total; from += window {
+			list = list[:min(total-from, window)]
+			xds.Each(len(list), func(i int) { list[i] = convertOne(d, from+i, held) })
+			for _, c := range list {
+				b.take(&a, c, seen)
 			}
-			seen[n] = true
-			if errs[i] != nil {
-				a.stay[n] = true
-				b.invalid(d, k, name, errs[i])
-				continue
-			}
-			a.list = append(a.list, r)
 		}
 		b.docs = append(b.docs, a)
 	}
 	return nil
+}
+
+// converted is one resource of a document, or what is wrong with it.
+type converted struct {
+	named // kind 0: it is not known
+	r     *resource
+	err   error
+}
+
+func convertOne(d *xds.Document, i int, held *model) converted {
+	if i < len(d.Resources) {
+		return convertMessage(d.Resources[i])
+	}
+	i -= len(d.Resources)
+	raw := &d.Raw[i]
+	if held != nil {
+		for _, k := range kindsOf(d.Kind) {
+			if r := held.res[k][raw.Name]; r != nil && r.is(raw.Value) {
+				return converted{named{k, r.name}, r, nil}
+			}
+		}
+	}
+	m, err := d.Message(i)
+	if err != nil {
+		return converted{named{name: raw.Name}, nil, err}
+	}
+	return convertMessage(m)
+}
+
+func convertMessage(m proto.Message) (c converted) {
+	m = inner(m)
+	c.kind, c.name = nameOf(m)
+	if c.err = validate(m); c.err == nil {
+		c.r, c.err = newResource(m)
+	}
+	return c
+}
+
+// take adds a resource to what arrived, each once.
+func (b *batch) take(a *arrived, c converted, seen map[named]struct{}) {
+	if _, again := seen[c.named]; again && c.err == nil {
+		c.err = errors.New("stands in one document twice")
+	}
+	seen[c.named] = struct{}{}
+	if c.err == nil {
+		a.list = append(a.list, c.r)
+		return
+	}
+	for _, k := range kindsOf(a.doc.Kind) {
+		if c.kind == 0 || c.kind == k {
+			a.stay[named{k, c.name}] = true
+		}
+	}
+	b.invalid(a.doc, c.kind, c.name, c.err)
 }
 
 // inner takes a workload or a service out of an Address; nil where neither is in it.
@@ -82,14 +132,6 @@ func inner(m proto.Message) proto.Message {
 		return s
 	}
 	return nil
-}
-
-func convert(m proto.Message) (*resource, error) {
-	m = inner(m)
-	if err := validate(m); err != nil {
-		return nil, err
-	}
-	return newResource(m)
 }
 
 func (b *batch) invalid(d *xds.Document, k Kind, name string, err error) {

@@ -72,7 +72,7 @@ func TestKilledAnywhere(t *testing.T) {
 	for nth := 0; ; nth++ {
 		k := newKernel(t)
 		pod := enrol(k, 0x1234, "10.0.0.9", "10.0.0.99")
-		s := k.open(Options{HostAddresses: hosts})
+		s := k.open(Options{HostAddresses: fixed(hosts...)})
 		apply(t, s, delta(before()))
 		old := dump(s)
 		step, died, err := die(s, nth, func() error {
@@ -87,7 +87,7 @@ func TestKilledAnywhere(t *testing.T) {
 		}
 		steps = append(steps, step)
 
-		next := k.open(Options{HostAddresses: hosts})
+		next := k.open(Options{HostAddresses: fixed(hosts...)})
 		refresh(t, next)
 		got, want := dump(next), old
 		if slices.Contains(steps, "retire") { // it was committed
@@ -109,7 +109,7 @@ func TestKilledAnywhere(t *testing.T) {
 		k.checkWhole(third)
 		fresh := newKernel(t)
 		enrol(fresh, 0x1234, "10.0.0.9", "10.0.0.99")
-		whole := fresh.open(Options{HostAddresses: hosts})
+		whole := fresh.open(Options{HostAddresses: fixed(hosts...)})
 		apply(t, whole, delta(before()))
 		apply(t, whole, delta(changed, removed...))
 		if dump(third) != dump(whole) {

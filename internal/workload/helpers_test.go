@@ -91,6 +91,11 @@ func delta(messages []proto.Message, removed ...string) []xds.Document {
 	return []xds.Document{a, p}
 }
 
+// fixed are addresses of a node that stay.
+func fixed(list ...netip.Addr) func() ([]netip.Addr, error) {
+	return func() ([]netip.Addr, error) { return list, nil }
+}
+
 func list(m ...proto.Message) []proto.Message { return m }
 
 // noImage is a half of km_policy that was never written.
@@ -109,7 +114,7 @@ func without(n nodeSettings) *live {
 func (l *live) apply(t testing.TB, docs []xds.Document) *Result {
 	t.Helper()
 	b := &batch{res: &Result{Counts: map[Kind]xds.Count{}}}
-	if err := b.convert(docs); err != nil {
+	if err := b.convert(docs, nil); err != nil {
 		t.Fatal(err)
 	}
 	if len(b.errs) > 0 {

@@ -115,6 +115,32 @@ func (s *Store) load() error {
 
 // readHost takes what the loader and the host say: settings, enrolments and addresses.
 func (s *Store) readHost(l *live) error {
+	if err := s.readNode(l); err != nil {
+		return err
+	}
+	hosts := map[netip.Addr]struct{}{}
+	if s.opts.HostAddresses == nil {
+		for a, p := range l.peers {
+			if p.flags&peerNode != 0 {
+				hosts[a] = struct{}{}
+			}
+		}
+		l.model.setHosts(hosts)
+		return nil
+	}
+	now, err := s.opts.HostAddresses()
+	if err != nil {
+		return err
+	}
+	for _, a := range now {
+		hosts[a.Unmap().WithZone("")] = struct{}{}
+	}
+	l.model.setHosts(hosts)
+	return nil
+}
+
+// readNode takes what the loader says, at any time: settings and enrolments.
+func (s *Store) readNode(l *live) error {
 	node, err := s.maps.settings()
 	if err != nil {
 		return err
@@ -134,18 +160,6 @@ func (s *Store) readHost(l *live) error {
 		}
 	}
 	l.model.setEnrolled(enrolled)
-	hosts := map[netip.Addr]struct{}{}
-	for _, a := range s.opts.HostAddresses {
-		hosts[a.Unmap().WithZone("")] = struct{}{}
-	}
-	if s.opts.HostAddresses == nil {
-		for a, p := range l.peers {
-			if p.flags&peerNode != 0 {
-				hosts[a] = struct{}{}
-			}
-		}
-	}
-	l.model.setHosts(hosts)
 	return nil
 }
 

@@ -45,6 +45,7 @@ type dirty struct {
 	keys     map[frontendKey]struct{}
 	peers    map[netip.Addr]struct{}
 	policies bool
+	pods     bool // other ones are enrolled: some may be waypoints
 }
 
 func newModel() *model {

@@ -130,7 +130,7 @@ func TestAnotherNetwork(t *testing.T) {
 // What applies to an enrolled pod applies at its addresses that no workload has.
 func TestFurtherAddressesOfAPod(t *testing.T) {
 	k := newKernel(t)
-	s := k.open(Options{HostAddresses: []netip.Addr{netip.MustParseAddr("10.0.0.254")}})
+	s := k.open(Options{HostAddresses: fixed(netip.MustParseAddr("10.0.0.254"))})
 	apply(t, s, delta(list(pod("a", "10.0.0.2", ""), policy(`name: "deny" namespace: "ns" scope: NAMESPACE action: DENY groups { rules { matches { } } }`))))
 	link := netip.MustParseAddr("fe80::2")
 	want := func(when string, there bool) {

@@ -5,7 +5,6 @@ package workload
 import (
 	"bytes"
 	"hash/crc64"
-	"maps"
 	"net/netip"
 	"slices"
 
@@ -140,6 +139,7 @@ func (m *model) setEnrolled(now map[netip.Addr][]netip.Addr) {
 		for a := range set {
 			if !slices.Equal(m.enrolled[a], now[a]) {
 				m.dirty.peers[a] = struct{}{}
+				m.dirty.pods = true
 			}
 		}
 	}
@@ -148,8 +148,12 @@ func (m *model) setEnrolled(now map[netip.Addr][]netip.Addr) {
 
 // setHosts takes what the node's own addresses are now.
 func (m *model) setHosts(now map[netip.Addr]struct{}) {
-	for _, set := range []map[netip.Addr]struct{}{m.hosts, now} {
-		maps.Copy(m.dirty.peers, set)
+	for _, sets := range [][2]map[netip.Addr]struct{}{{m.hosts, now}, {now, m.hosts}} {
+		for a := range sets[0] {
+			if _, both := sets[1][a]; !both {
+				m.dirty.peers[a] = struct{}{}
+			}
+		}
 	}
 	m.hosts = now
 }

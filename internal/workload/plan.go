@@ -56,7 +56,7 @@ func (p *plan) empty() bool {
 // plan compares what the model wants with what the maps hold, used being the image in
 // use, and changes live to what they will hold.
 func (l *live) plan(changes []change, used []byte) (*plan, error) {
-	p := &plan{}
+	p := &plan{waypoints: l.model.dirty.pods}
 	l.planChunks(p, changes)
 	keys := l.model.dirty.keys
 	maps.Copy(keys, l.unchecked.keys)

@@ -19,7 +19,7 @@ import (
 func (s *Store) publish(l *live, changes []change) error {
 	p, err := l.plan(changes, s.maps.image(true))
 	if err == nil && p.empty() && !l.repair && l.garbage.empty() {
-		return nil
+		return s.markWaypoints(l, p.waypoints)
 	}
 	if err == nil {
 		err = s.checkRoom(l, p)

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kmesh-net/kmesh-node/internal/xds"
@@ -138,6 +139,21 @@ func resourceOf(m proto.Message, wire string) *resource {
 		r.p = m
 	}
 	return r
+}
+
+// is says whether a resource in wire form is r. It is not where the wire form is another
+// one, though the message may be the same.
+func (r *resource) is(wire []byte) bool {
+	if r.kind == Policy {
+		return r.wire == string(wire)
+	}
+	// An Address has its workload as field 1, its service as field 2.
+	num, typ, n := protowire.ConsumeTag(wire)
+	if n < 0 || typ != protowire.BytesType || num != protowire.Number(r.kind) {
+		return false
+	}
+	in, m := protowire.ConsumeBytes(wire[n:])
+	return m >= 0 && n+m == len(wire) && r.wire == string(in)
 }
 
 // workload is the message of a workload. It was encoded by newResource.

@@ -26,8 +26,8 @@ type Options struct {
 	// LockFile is locked for each publication; "" where nobody else writes.
 	LockFile    string
 	LockTimeout time.Duration
-	// HostAddresses are the node's own; nil leaves those that the maps name.
-	HostAddresses []netip.Addr
+	// HostAddresses lists the node's own; nil leaves those that the maps name.
+	HostAddresses func() ([]netip.Addr, error)
 	Log           *logrus.Logger
 }
 

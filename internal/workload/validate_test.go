@@ -145,7 +145,7 @@ func FuzzApply(f *testing.F) {
 			return
 		}
 		b := &batch{res: &Result{Counts: map[Kind]xds.Count{}}}
-		if err := b.convert(docs); err != nil {
+		if err := b.convert(docs, nil); err != nil {
 			if exit.Code(err) != exit.Rejected {
 				t.Fatalf("%v: code %d", err, exit.Code(err))
 			}
@@ -161,7 +161,7 @@ func FuzzApply(f *testing.F) {
 		for _, l := range []*live{l, again} {
 			l.apply(t, start)
 			b := &batch{res: &Result{Counts: map[Kind]xds.Count{}}}
-			if err := b.convert(docs); err != nil {
+			if err := b.convert(docs, nil); err != nil {
 				t.Fatal(err)
 			}
 			changes := b.changes(l)

@@ -26,13 +26,9 @@ func pushWorkload(in io.Reader, out io.Writer) (err error) {
 		return err
 	}
 	defer h.Close()
-	own, err := loader.HostAddresses()
-	if err != nil {
-		return err
-	}
 	log := logrus.New()
 	log.SetOutput(io.Discard)
-	s, err := workload.Open(h.FD, workload.Options{LockFile: cfg.StoreLock(), LockTimeout: patience, HostAddresses: own, Log: log})
+	s, err := workload.Open(h.FD, workload.Options{LockFile: cfg.StoreLock(), LockTimeout: patience, HostAddresses: loader.HostAddresses, Log: log})
 	if err != nil {
 		return err
 	}
