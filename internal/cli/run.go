@@ -49,6 +49,7 @@ func (c *command) run() *cli.Command {
 				return err
 			}
 			d := &daemon{cfg: cfg, notify: service.NewNotifier(cfg.Log), loader: loader.NewBpfLoader(cfg)}
+			d.notify.Doing = cfg.Doing
 			d.keeper = keeper.New(cfg, control != nil)
 			cfg.Aside = d.keeper.Aside
 			d.src = newSource(cfg, d.keeper, listFlag(ctx, "config"))
@@ -61,7 +62,9 @@ func (c *command) run() *cli.Command {
 				}
 				d.parts = append(d.parts, d.live)
 			}
-			return d.run(ctx.Context, interval)
+			c.progress.start("run")
+			defer c.progress.stop()
+			return d.run(ctx.Context, interval, c.progress.stop)
 		})}
 }
 
@@ -116,7 +119,8 @@ type part interface {
 	close() error
 }
 
-func (d *daemon) run(ctx context.Context, interval time.Duration) (err error) {
+// run starts, calls started, and stays.
+func (d *daemon) run(ctx context.Context, interval time.Duration, started func()) (err error) {
 	loop := &service.Loop{Notify: d.notify, Interval: interval, Turn: d.turn, Reload: d.hangup, Status: d.status}
 	loop.Listen()
 	if d.watch(); d.watcher != nil {
@@ -140,6 +144,7 @@ func (d *daemon) run(ctx context.Context, interval time.Duration) (err error) {
 	if err != nil {
 		return err
 	}
+	started()
 	// The start needed much that is not needed any more.
 	collectAsUsual()
 	debug.FreeOSMemory()
