@@ -302,6 +302,49 @@ struct km_stats {
 	__u64 all_ejected; /* every endpoint ejected: used one all the same */
 };
 
+/* km_log: RINGBUF of struct km_log_entry, what the data plane tells of single connects and
+ * packets; nobody is woken for it. km_logctl: ARRAY, one entry, mmapable: up to which
+ * level. At 0 nothing is told, and this word is all that is read. */
+#define KM_LOG_BYTES (64u << 10)
+enum km_log_level { KM_LOG_OFF = 0, KM_LOG_ERROR = 1, KM_LOG_INFO = 2, KM_LOG_DEBUG = 3 };
+struct km_logctl {
+	__u64 level; /* enum km_log_level */
+	__u64 lost;  /* entries that found no room in km_log */
+	__u64 reserved[6];
+};
+enum km_log_what {
+	/* error; what arg is comes first */
+	KM_LOG_NO_ENDPOINT = 1, /* target: has no endpoint of this family: as asked */
+	KM_LOG_ALL_EJECTED = 2, /* target: every endpoint is ejected: took one all the same */
+	KM_LOG_UNCOUNTED = 3,	/* target: no room to remember it: its result is not counted */
+	KM_LOG_UNSEALED = 4,	/* changed all the while: as asked, or the packet was dropped */
+	KM_LOG_NO_WAYPOINT = 5, /* target: no room for the metadata: as asked */
+	KM_LOG_UNPARSED = 6,	/* a packet that hides TCP's header was dropped */
+	/* info */
+	KM_LOG_SENT = 16,	   /* target: to dst instead of orig */
+	KM_LOG_SENT_WAYPOINT = 17, /* target: to the waypoint at dst */
+	KM_LOG_DENIED = 18,	   /* policy: a packet from orig to dst */
+	/* debug: why a connect was left alone */
+	KM_LOG_UNMANAGED = 32,	 /* its network namespace is not enrolled */
+	KM_LOG_PROTOCOL = 33,	 /* IP protocol: is not TCP */
+	KM_LOG_NO_LISTENER = 34, /* nothing is configured for its destination */
+	KM_LOG_NO_ROUTE = 35,	 /* the listener's chains lead nowhere */
+	KM_LOG_PASSTHROUGH = 36, /* target: is one that is passed through */
+};
+/* A target is an index of km_cluster in ads mode, a resource's number in workload mode. */
+struct km_log_entry {
+	__u64 time;  /* ktime, ns */
+	__u64 netns; /* cookie; 0 of packets */
+	__u32 pid;   /* thread group of the connect; 0 of packets */
+	__u16 what;  /* enum km_log_what */
+	__be16 orig_port;
+	__be32 orig[4]; /* as asked; of packets the source. IPv4 as ::ffff:a.b.c.d */
+	__be32 dst[4];	/* where it was sent; zero where it was not */
+	__be16 dst_port;
+	__u16 level; /* enum km_log_level */
+	__u32 arg;
+};
+
 /* Tail calls, index in km_tail4 and km_tail6. */
 enum km_tail {
 	KM_TAIL_RESTART = 0,
@@ -329,5 +372,7 @@ _Static_assert(sizeof(struct km_root) == 24, "km_root");
 _Static_assert(sizeof(struct km_addr) == 20, "km_addr");
 _Static_assert(sizeof(struct km_conn) == 32, "km_conn");
 _Static_assert(sizeof(struct km_config) == 40, "km_config");
+_Static_assert(sizeof(struct km_logctl) == 64, "km_logctl");
+_Static_assert(sizeof(struct km_log_entry) == 64, "km_log_entry");
 
 #endif

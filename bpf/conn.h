@@ -4,6 +4,7 @@
 #define KMESH_CONN_H
 
 #include <linux/bpf.h>
+#include <stdbool.h>
 #include <bpf/bpf_helpers.h>
 #include "bpf/abi.h"
 #include "bpf/maps_node.h"
@@ -40,8 +41,8 @@ static __always_inline struct km_conn *conn_find(__u64 tag)
 
 /* Takes this tag's own way, else a free one, else one whose connection is not
  * counted (only its result is lost). A counted one is never overwritten, or
- * its close would not be counted down. */
-static __always_inline void conn_put(__u64 tag, __u32 handle, const struct km_endpoint *e,
+ * its close would not be counted down: false then, where all are. */
+static __always_inline bool conn_put(__u64 tag, __u32 handle, const struct km_endpoint *e,
 				     __u64 now, __u32 flags)
 {
 	struct km_conns *b = conn_bucket(tag);
@@ -50,7 +51,7 @@ static __always_inline void conn_put(__u64 tag, __u32 handle, const struct km_en
 	struct km_conn *c;
 
 	if (!b)
-		return;
+		return true;
 	for (__u32 i = 0; i < KM_CONN_WAYS; i++) {
 		own = b->way[i].cookie == tag ? i : own;
 		free = b->way[i].cookie == 0 ? i : free;
@@ -61,7 +62,7 @@ static __always_inline void conn_put(__u64 tag, __u32 handle, const struct km_en
 		st = stats();
 		if (st)
 			st->uncounted++;
-		return;
+		return false;
 	}
 	c = &b->way[way & (KM_CONN_WAYS - 1)];
 	c->cookie = tag;
@@ -70,6 +71,7 @@ static __always_inline void conn_put(__u64 tag, __u32 handle, const struct km_en
 	c->id = e->id;
 	c->flags = flags;
 	c->ejections = e->ejections;
+	return true;
 }
 
 /* The endpoint that a record is about, while it is there: its node may be of

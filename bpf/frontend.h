@@ -14,8 +14,9 @@
 /* A writer would have to change the same frontend within each of them. */
 #define READS 4
 
-/* The frontend of exactly this address and port, whole. */
-static __always_inline bool frontend_at(const struct km_addr *a, struct kw_frontend *f)
+/* The frontend of exactly this address and port, whole. False, and *torn, where it changed
+ * all the while. */
+static __always_inline bool frontend_at(const struct km_addr *a, struct kw_frontend *f, bool *torn)
 {
 	const struct kw_frontend *value;
 	struct kw_stats *st;
@@ -34,6 +35,7 @@ static __always_inline bool frontend_at(const struct km_addr *a, struct kw_front
 	st = wstats();
 	if (st)
 		st->unsealed++;
+	*torn = true;
 	return false;
 }
 
@@ -46,16 +48,17 @@ static __always_inline bool any_port(void)
 	return meta && *(const volatile __u64 *)&meta->any_port;
 }
 
-static __always_inline bool frontend_find(const struct km_addr *a, struct kw_frontend *f)
+static __always_inline bool frontend_find(const struct km_addr *a, struct kw_frontend *f,
+					  bool *torn)
 {
 	struct km_addr all = *a;
 
-	if (frontend_at(a, f))
+	if (frontend_at(a, f, torn))
 		return true;
 	if (!any_port())
 		return false;
 	all.port = 0;
-	return frontend_at(&all, f);
+	return frontend_at(&all, f, torn);
 }
 
 static __always_inline const struct kw_endpoint *endpoint_at(__u32 set, __u32 position)

@@ -25,6 +25,7 @@
 #include "bpf/conn.h"
 #include "bpf/destination.h"
 #include "bpf/enrol.h"
+#include "bpf/logconnect.h"
 #include "bpf/lookup.h"
 #include "bpf/stack.h"
 #include "bpf/state.h"
@@ -63,6 +64,7 @@ static __always_inline int on(struct bpf_sock_addr *ctx, struct state *s, const 
 	case KM_T_RANGES:
 		return next(ctx, s, a, KM_TAIL_FILTER_CHAIN);
 	}
+	log_pass(ctx, KM_LOG_DEBUG, KM_LOG_NO_ROUTE, a, 0);
 	return PASS;
 }
 
@@ -140,8 +142,10 @@ static __always_inline int begin(struct bpf_sock_addr *ctx, struct state *s,
 		if (!listener_at(&any, s, &l))
 			return restart(ctx, s, a);
 	}
-	if (!l)
+	if (!l) {
+		log_pass(ctx, KM_LOG_DEBUG, KM_LOG_NO_LISTENER, a, 0);
 		return PASS;
+	}
 	s->target = l->target;
 	return on(ctx, s, a);
 }
@@ -153,14 +157,18 @@ static __always_inline int sockconn(struct bpf_sock_addr *ctx)
 	__u64 netns;
 
 	take_whole_stack();
-	if (ctx->protocol != IPPROTO_TCP)
+	if (ctx->protocol != IPPROTO_TCP) {
+		log_protocol(ctx, &a);
 		return PASS;
+	}
 	netns = bpf_get_netns_cookie(ctx);
 	destination(ctx, &a);
 	if (is_control(&a) && control(ctx, netns))
 		return DENY;
-	if (!managed(ctx, netns))
+	if (!managed(ctx, netns)) {
+		log_pass(ctx, KM_LOG_DEBUG, KM_LOG_UNMANAGED, &a, 0);
 		return PASS;
+	}
 	return begin(ctx, &s, &a);
 }
 
@@ -228,13 +236,15 @@ static __always_inline __u32 group_at(__u32 cluster, __u32 i)
 	return slot ? slot[(KM_CLUSTER_CELL0 + i) & (KM_CELLS4 - 1)] : 0;
 }
 
-static __always_inline int redirect(struct bpf_sock_addr *ctx, struct choice *c, __u32 lb)
+static __always_inline int redirect(struct bpf_sock_addr *ctx, const struct state *s,
+				    const struct km_addr *a, struct choice *c, __u32 lb)
 {
 	struct km_endpoint *e = c->endpoint;
 	const struct km_config *cfg = config();
 	__u32 flags = lb == KM_LEAST_REQUEST ? KM_CONN_COUNT : 0;
 
-	conn_put(bpf_get_socket_cookie(ctx), c->handle, e, bpf_jiffies64(), flags);
+	if (!conn_put(bpf_get_socket_cookie(ctx), c->handle, e, bpf_jiffies64(), flags))
+		log_pass(ctx, KM_LOG_ERROR, KM_LOG_UNCOUNTED, a, s->target.arg);
 	if (cfg && cfg->per_thread)
 		conn_put(bpf_get_current_pid_tgid() | KM_CONN_THREAD, c->handle, e,
 			 bpf_ktime_get_ns(), 0);
@@ -247,6 +257,7 @@ static __always_inline int redirect(struct bpf_sock_addr *ctx, struct choice *c,
 		ctx->user_ip4 = e->ip[3];
 	}
 	ctx->user_port = e->port;
+	log_connect(ctx, KM_LOG_INFO, KM_LOG_SENT, a, e->ip, e->port, s->target.arg);
 	return PASS;
 }
 
@@ -283,6 +294,17 @@ static __always_inline enum found group(const struct state *s, const struct km_a
 	return g->p && g->p->n ? FOUND : NONE;
 }
 
+/* The cluster has nothing for it: as asked. */
+static __always_inline int none(struct bpf_sock_addr *ctx, const struct state *s,
+				const struct km_addr *a, const struct group *g)
+{
+	if (g->cluster && g->cluster->passthrough)
+		log_pass(ctx, KM_LOG_DEBUG, KM_LOG_PASSTHROUGH, a, s->target.arg);
+	else
+		log_pass(ctx, KM_LOG_ERROR, KM_LOG_NO_ENDPOINT, a, s->target.arg);
+	return PASS;
+}
+
 /* One endpoint by policy. One that is ejected is put back, TRIES times; then the
  * search begins. */
 static __always_inline int cluster(struct bpf_sock_addr *ctx)
@@ -298,11 +320,11 @@ static __always_inline int cluster(struct bpf_sock_addr *ctx)
 		return reopen(ctx, &a);
 	found = group(&s, &a, &g);
 	if (found != FOUND)
-		return found == NONE ? PASS : restart(ctx, &s, &a);
+		return found == NONE ? none(ctx, &s, &a, &g) : restart(ctx, &s, &a);
 	if (!choose_by_policy(&c, g.pick, g.p, g.cluster->lb))
 		return PASS;
 	if (healthy(&c) || s.tries == ANY)
-		return redirect(ctx, &c, g.cluster->lb);
+		return redirect(ctx, &s, &a, &c, g.cluster->lb);
 	s.slot = (KM_PICK_CELL0 + c.index) / KM_CELLS8;
 	s.searched = 0;
 	if (g.p->n > 1 && ++s.tries < TRIES)
@@ -328,11 +350,11 @@ static __always_inline int search(struct bpf_sock_addr *ctx)
 		return reopen(ctx, &a);
 	found = group(&s, &a, &g);
 	if (found != FOUND)
-		return found == NONE ? PASS : restart(ctx, &s, &a);
+		return found == NONE ? none(ctx, &s, &a, &g) : restart(ctx, &s, &a);
 	slots = (KM_PICK_CELL0 + g.p->n + KM_CELLS8 - 1) / KM_CELLS8;
 	_Pragma("clang loop unroll(full)") for (__u32 k = 0; k < SEARCH; k++) if (
-		choose_in_slot(&c, g.pick, s.slot + k, g.p->n, now)) return redirect(ctx, &c,
-										     g.cluster->lb);
+		choose_in_slot(&c, g.pick, s.slot + k, g.p->n,
+			       now)) return redirect(ctx, &s, &a, &c, g.cluster->lb);
 	s.slot += SEARCH;
 	s.searched += SEARCH;
 	if (s.slot >= slots) { /* once more from the start, to where it began */
@@ -347,6 +369,7 @@ static __always_inline int search(struct bpf_sock_addr *ctx)
 			st = stats();
 			if (st)
 				st->all_ejected++;
+			log_pass(ctx, KM_LOG_ERROR, KM_LOG_ALL_EJECTED, &a, s.target.arg);
 			s.group = 0;
 			s.tries = ANY;
 		}
@@ -355,7 +378,8 @@ static __always_inline int search(struct bpf_sock_addr *ctx)
 	/* Still here: no more tail calls. Better an endpoint that was ejected than
 	 * none of the cluster's. */
 	i = bpf_get_prandom_u32() % g.p->n;
-	return choose(&c, entry_at(g.pick, i).arg, i) ? redirect(ctx, &c, g.cluster->lb) : PASS;
+	return choose(&c, entry_at(g.pick, i).arg, i) ? redirect(ctx, &s, &a, &c, g.cluster->lb)
+						      : PASS;
 }
 
 #define STAGE(name, stage)                                                                         \

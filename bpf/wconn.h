@@ -17,6 +17,8 @@
 #include "bpf/enrol.h"
 #include "bpf/event.h"
 #include "bpf/frontend.h"
+#include "bpf/logconnect.h"
+#include "bpf/served.h"
 #include "bpf/track.h"
 #include "bpf/wmaps_waypoint.h"
 
@@ -106,17 +108,40 @@ static __always_inline bool by_frontend(struct bpf_sock_addr *ctx, const struct 
 	const struct kw_endpoint *e = choose(via ? &f->via : &f->direct);
 	struct kw_stats *st;
 
-	if (!e)
+	if (!e) {
+		/* A workload's own address needs none. */
+		if (f->flags & KW_F_SERVICE)
+			log_pass(ctx, KM_LOG_ERROR, KM_LOG_NO_ENDPOINT, a, f->resource);
 		return false;
+	}
 	if (via && !remember(ctx, a, e->port)) {
 		st = wstats();
 		if (st)
 			st->no_waypoint++;
+		log_pass(ctx, KM_LOG_ERROR, KM_LOG_NO_WAYPOINT, a, f->resource);
 		return false;
 	}
 	if (!via)
 		forget(ctx, e->port);
-	return redirect(ctx, e);
+	if (!redirect(ctx, e))
+		return false;
+	log_connect(ctx, KM_LOG_INFO, via ? KM_LOG_SENT_WAYPOINT : KM_LOG_SENT, a, e->ip.w, e->port,
+		    f->resource);
+	return true;
+}
+
+static __always_inline bool find(struct bpf_sock_addr *ctx, const struct km_addr *a,
+				 struct kw_frontend *f)
+{
+	bool torn = false;
+
+	if (frontend_find(a, f, &torn))
+		return true;
+	if (torn)
+		log_pass(ctx, KM_LOG_ERROR, KM_LOG_UNSEALED, a, 0);
+	else
+		log_pass(ctx, KM_LOG_DEBUG, KM_LOG_NO_LISTENER, a, 0);
+	return false;
 }
 
 static __always_inline int sockconn(struct bpf_sock_addr *ctx)
@@ -126,17 +151,23 @@ static __always_inline int sockconn(struct bpf_sock_addr *ctx)
 	struct km_addr a;
 	__u64 netns;
 
-	if (ctx->protocol != IPPROTO_TCP)
+	if (ctx->protocol != IPPROTO_TCP) {
+		log_protocol(ctx, &a);
 		return PASS;
+	}
 	netns = bpf_get_netns_cookie(ctx);
 	destination(ctx, &a);
 	if (is_control(&a) && control(ctx, netns))
 		return DENY;
-	if (!managed_with(ctx, netns, &pod))
+	if (!managed_with(ctx, netns, &pod)) {
+		log_pass(ctx, KM_LOG_DEBUG, KM_LOG_UNMANAGED, &a, 0);
 		return PASS;
-	if (frontend_find(&a, &f) && by_frontend(ctx, &f, &a, pod)) {
+	}
+	if (find(ctx, &a, &f) && by_frontend(ctx, &f, &a, pod)) {
 		resource = f.resource;
 		flags = f.flags;
+		if (flags & KW_F_SERVICE)
+			opening_put(bpf_get_socket_cookie(ctx), resource);
 	} else {
 		forget(ctx, a.port);
 	}

@@ -4,11 +4,13 @@
 #include <stdbool.h>
 #include <bpf/bpf_helpers.h>
 #include "bpf/enrol.h"
+#include "bpf/maps_log.h"
 #include "bpf/track.h"
 #include "bpf/wmaps_auth.h"
 #include "bpf/wmaps_connect.h"
 #include "bpf/wmaps_event.h"
 #include "bpf/wmaps_node.h"
+#include "bpf/wmaps_served.h"
 #include "bpf/wmaps_store.h"
 #include "bpf/wmaps_waypoint.h"
 

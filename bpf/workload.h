@@ -44,7 +44,7 @@
 #define KW_MAX_CHUNKS 32768u
 #define KW_MAX_COUNTERS 8192u /* struct km_counters as in abi.h; 0 is none: at random */
 #define KW_MAX_SOCKS 16384u   /* connections to waypoints, until they write */
-#define KW_MAX_DENIED 32768u
+#define KW_MAX_DENIED 8192u /* policies whose denials are counted */
 
 /* A seal over n 64-bit words, each xor its place's constant, multiplied in turn.
  * User space and programs compute the same. */
@@ -216,7 +216,7 @@ struct kw_flow {
 #define KW_FLOWS 65536u /* unless the loader was told otherwise */
 
 /* km_denied. Key: __u32 policy id (0: no ALLOW policy matched), value __u64 count. The
- * writer makes an entry for each policy. */
+ * writer makes an entry for each policy, as far as there is room. */
 
 /* km_wstats, PERCPU_ARRAY, one entry: what should be rare. */
 struct kw_stats {
@@ -260,6 +260,31 @@ struct kw_track {
 };
 struct kw_tracks {
 	struct kw_track way[KW_TRACK_WAYS];
+};
+
+/* km_served. Key: __u32 number of a Service, value struct kw_served. The writer makes an
+ * entry for each service, as for km_denied: what connects of this node's pods came to. */
+#define KW_MAX_SERVED 16384u
+struct kw_served {
+	__u64 ok;
+	__u64 latency_ns; /* sum over ok */
+	__u64 refused;
+	__u64 timeouts;
+	__u64 errors; /* any other result, unreachable for one */
+};
+
+/* km_opening: to which service connections go that are being opened, ARRAY, bucket socket
+ * cookie & (KW_OPENING_BUCKETS - 1), tagged by cookie. The oldest one of a bucket gives
+ * way: then its result is not counted. */
+#define KW_OPENING_BUCKETS 2048u
+#define KW_OPENING_WAYS 4u
+struct kw_opening {
+	__u64 cookie; /* of the socket; 0: free */
+	__u32 since;  /* of connect: jiffies, the lower half */
+	__u32 resource;
+};
+struct kw_openings {
+	struct kw_opening way[KW_OPENING_WAYS];
 };
 
 /* km_event: RINGBUF of struct kw_event. Whoever reads looks in every now and then: it is
@@ -358,6 +383,7 @@ _Static_assert(sizeof(struct kw_range) == 32, "kw_range");
 _Static_assert(sizeof(struct kw_vector) == 64, "kw_vector");
 _Static_assert(sizeof(struct kw_flow) == 64, "kw_flow");
 _Static_assert(sizeof(struct kw_track) == 48, "kw_track");
+_Static_assert(sizeof(struct kw_openings) == 64, "kw_openings");
 _Static_assert(sizeof(struct kw_chunk) == 456, "kw_chunk");
 
 #endif

@@ -22,6 +22,7 @@
 #include "bpf/direction.h"
 #include "bpf/event.h"
 #include "bpf/flow.h"
+#include "bpf/log.h"
 #include "bpf/packet.h"
 #include "bpf/peer.h"
 #include "bpf/reset.h"
@@ -79,6 +80,23 @@ static __always_inline enum judgement judge(const struct rules *r, const struct 
 	return classify(r->image, r->base, p, &set, from.identity, policy);
 }
 
+/* p: NULL where its addresses are not known. */
+static __always_inline void log_packet(enum km_log_level level, enum km_log_what what,
+				       const struct packet *p, __u32 arg)
+{
+	struct km_log_entry *e = log_new(level, what, arg);
+
+	if (!e)
+		return;
+	if (p) {
+		log_ip(e->orig, p->src.w);
+		log_ip(e->dst, p->dst.w);
+		e->orig_port = p->sport;
+		e->dst_port = p->dport;
+	}
+	log_send(e);
+}
+
 static __always_inline void count_denial(const struct packet *p, __u32 policy)
 {
 	__u64 *n = bpf_map_lookup_elem(&km_denied, &policy), now;
@@ -86,6 +104,7 @@ static __always_inline void count_denial(const struct packet *p, __u32 policy)
 
 	if (n)
 		__sync_fetch_and_add(n, 1);
+	log_packet(KM_LOG_INFO, KM_LOG_DENIED, p, policy);
 	if (!reader(&now))
 		return;
 	e = event_new(KW_E_DENIED, now);
@@ -101,14 +120,16 @@ static __always_inline void count_denial(const struct packet *p, __u32 policy)
 	event_send(e);
 }
 
-static __always_inline int drop(bool hidden)
+/* p: NULL where its headers are hidden. */
+static __always_inline int drop(const struct packet *p)
 {
 	struct kw_stats *st = wstats();
 
-	if (st && hidden)
+	if (st && !p)
 		st->unparsed++;
 	else if (st)
 		st->unsealed++;
+	log_packet(KM_LOG_ERROR, p ? KM_LOG_UNSEALED : KM_LOG_UNPARSED, p, 0);
 	return XDP_DROP;
 }
 
@@ -202,7 +223,7 @@ int xdpauth(struct xdp_md *ctx)
 	case IS_OTHER:
 		return XDP_PASS;
 	case IS_HIDDEN:
-		return drop(true);
+		return drop(NULL);
 	case IS_TCP:
 		break;
 	}
@@ -213,7 +234,7 @@ int xdpauth(struct xdp_md *ctx)
 	if (!verdict)
 		verdict = verdict_on(ctx, &r, &p);
 	if (!verdict)
-		return drop(false);
+		return drop(&p);
 	if (verdict == KW_V_ALLOW)
 		return XDP_PASS;
 	return refuse(ctx, &r, &p, verdict == KW_V_TOLD);

@@ -33,7 +33,7 @@ type mapRow struct {
 }
 
 // Writers of workload mode that have maps open which give way find that in km_pstate.
-var writtenByWriter = []string{"km_policy", "km_peer", "km_frontend", "km_block", "km_denied", "km_res", "km_wmeta", "km_netns"}
+var writtenByWriter = []string{"km_policy", "km_peer", "km_frontend", "km_block", "km_denied", "km_served", "km_res", "km_wmeta", "km_netns"}
 
 // Writers of ads mode find it in km_meta.
 var writtenByStore = []string{"km_listener", "km_cluster", "km_route", "km_outer", "km_lroot", "km_ports"}
@@ -45,6 +45,8 @@ var mapTable = []mapRow{
 	{name: "km_netns_slot", differs: rebuild, why: "it follows from km_netns", with: []string{"km_netns"}},
 	{name: "km_own", differs: rebuild, why: "it is about connects that are under way"},
 	{name: "km_config", differs: rebuild, why: "it holds the settings"},
+	{name: "km_log", differs: rebuild, why: "lines of the data plane's log that nobody has read yet are lost"},
+	{name: "km_logctl", differs: rebuild, why: "the data plane's log begins anew", with: []string{"km_log"}},
 
 	{mode: Ads, name: "km_listener", env: "Listener", differs: migrate},
 	{mode: Ads, name: "km_cluster", env: "Cluster", differs: migrate},
@@ -72,6 +74,8 @@ var mapTable = []mapRow{
 		entries: func(c *Config) uint32 { return c.FlowEntries }},
 	{mode: Workload, name: "km_denied", differs: migrate, live: true, adds: true},
 	{mode: Workload, name: "km_wstats", differs: migrate, live: true, adds: true},
+	{mode: Workload, name: "km_served", differs: migrate, live: true, adds: true},
+	{mode: Workload, name: "km_opening", differs: rebuild, why: "connects that are under way are not counted"},
 	{mode: Workload, name: "km_track", differs: migrate, live: true},
 	{mode: Workload, name: "km_event", differs: rebuild, why: "events that nobody has read yet are lost"},
 	{mode: Workload, name: "km_reader", differs: rebuild, why: "who reads events begins anew", with: []string{"km_event"}},

@@ -62,6 +62,7 @@ var Steps = []Step{
 	{Name: "publish messages"},
 	{Name: "publish blocks"},
 	{Name: "publish denied"},
+	{Name: "publish served"},
 	{Name: "publish image"},
 	{Name: "publish flip"},
 	{Name: "publish peers"},

@@ -29,6 +29,7 @@ type (
 	metaC        = C.struct_kw_meta
 	imageC       = C.struct_kw_image
 	nodeC        = C.struct_kw_node
+	servedC      = C.struct_kw_served
 	netnsC       = C.struct_km_netns
 	u32          = C.__u32
 	u64          = C.__u64
@@ -42,7 +43,6 @@ const (
 	maxPeers     = C.KW_MAX_PEERS
 	maxChunks    = C.KW_MAX_CHUNKS
 	maxCounters  = C.KW_MAX_COUNTERS
-	maxDenied    = C.KW_MAX_DENIED
 
 	blockSize = C.KW_BLOCK // endpoints in a block
 	chunkData = C.KW_CHUNK_DATA

@@ -34,7 +34,11 @@ type live struct {
 	identities *table[identity]
 	policySets *table[string]
 	denied     map[uint32]struct{}
-	image      bool // has to be written
+	served     map[uint32]struct{}
+	room       map[string]int // of the maps
+	// servedChecked says that served has been compared with the services.
+	servedChecked bool
+	image         bool // has to be written
 
 	nextSet, nextResource uint32
 
@@ -65,6 +69,7 @@ func newLive() *live {
 		peers:      map[netip.Addr]peerC{},
 		identities: newTable[identity](), policySets: newTable[string](),
 		denied:  map[uint32]struct{}{},
+		served:  map[uint32]struct{}{},
 		nextSet: 1, nextResource: 1,
 	}
 }
@@ -78,6 +83,7 @@ func (s *Store) load() error {
 	s.live = nil
 	l := newLive()
 	l.model.maxBlocks = m.room["km_block"]
+	l.room = m.room
 	l.grace = m.leaving()
 	l.generation, l.repair = m.generation(), m.writing() != 0
 	list, err := readStored(m)
@@ -89,7 +95,7 @@ func (s *Store) load() error {
 	}
 	var kept []*resource
 	kept, l.garbage = valid(list, l.generation)
-	for _, step := range []func(*kernelMaps) error{l.readFrontends, l.readPeers, l.readDenied} {
+	for _, step := range []func(*kernelMaps) error{l.readFrontends, l.readPeers, l.readDenied, l.readServed} {
 		if err := step(m); err != nil {
 			return err
 		}

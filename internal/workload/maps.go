@@ -28,7 +28,7 @@ type kernelMaps struct {
 }
 
 // mapNames are the maps that the writer uses.
-var mapNames = []string{"km_frontend", "km_block", "km_peer", "km_policy", "km_pstate", "km_denied",
+var mapNames = []string{"km_frontend", "km_block", "km_peer", "km_policy", "km_pstate", "km_denied", "km_served",
 	"km_netns", "km_netns_slot", "km_node", "km_res", "km_wmeta"}
 
 func openMaps(fd func(string) int) (_ *kernelMaps, err error) {

@@ -35,6 +35,7 @@ type plan struct {
 
 	image  *authz.Image
 	denied []uint32 // to be made
+	served []uint32 // as denied
 }
 
 // message is one for km_res, under an id of its own.
@@ -49,7 +50,7 @@ type message struct {
 func (p *plan) judges() bool { return p.image != nil || len(p.peers)+len(p.peersGone) > 0 }
 
 func (p *plan) empty() bool {
-	return len(p.messages)+len(p.sets)+len(p.values)+len(p.gone)+len(p.denied) == 0 &&
+	return len(p.messages)+len(p.sets)+len(p.values)+len(p.gone)+len(p.denied)+len(p.served) == 0 &&
 		!p.judges() && p.retired.empty() && p.garbage.empty()
 }
 
@@ -68,6 +69,7 @@ func (l *live) plan(changes []change, used []byte) (*plan, error) {
 	maps.Copy(peers, l.unchecked.peers)
 	l.planPeers(p, slices.SortedFunc(maps.Keys(peers), netip.Addr.Compare))
 	l.planDenied(p)
+	l.planServed(p, changes)
 	if err := l.planImage(p, used); err != nil {
 		return nil, err
 	}

@@ -13,7 +13,8 @@ import (
 	"github.com/kmesh-net/kmesh-node/internal/exit"
 )
 
-// planDenied keeps a counter for each policy, and for none (0).
+// planDenied keeps a counter for each policy, and for none (0). Of more policies than
+// there is room for, which hold all the same, those that came first have one.
 func (l *live) planDenied(p *plan) {
 	if !l.model.dirty.policies && !l.image {
 		return
@@ -22,17 +23,20 @@ func (l *live) planDenied(p *plan) {
 	for _, r := range l.model.res[Policy] {
 		want[r.num] = struct{}{}
 	}
-	for id := range want {
-		if _, has := l.denied[id]; !has {
-			p.denied = append(p.denied, id)
-		}
-	}
 	for id := range l.denied {
 		if _, wanted := want[id]; !wanted {
 			p.retired.denied = append(p.retired.denied, id)
+			delete(l.denied, id)
 		}
 	}
-	l.denied = want
+	for _, id := range slices.Sorted(maps.Keys(want)) {
+		// Until the old ones are gone both are there.
+		used := len(l.denied) + len(p.retired.denied) + len(l.retired.denied) + len(l.leaving.denied)
+		if _, has := l.denied[id]; !has && l.fits("km_denied", used) {
+			p.denied = append(p.denied, id)
+			l.denied[id] = struct{}{}
+		}
+	}
 }
 
 func (l *live) planImage(p *plan, used []byte) error {

@@ -120,7 +120,7 @@ func (s *Store) usage(l *live) Usage {
 	for _, of := range []struct {
 		name    string
 		entries int
-	}{{"km_res", l.chunks}, {"km_frontend", len(l.frontends)}, {"km_block", l.blockCount}, {"km_peer", len(l.peers)}, {"km_denied", len(l.denied)}} {
+	}{{"km_res", l.chunks}, {"km_frontend", len(l.frontends)}, {"km_block", l.blockCount}, {"km_peer", len(l.peers)}, {"km_denied", len(l.denied)}, {"km_served", len(l.served)}} {
 		u.Maps = append(u.Maps, Use{of.name, of.entries, s.maps.room[of.name]})
 	}
 	u.Maps = append(u.Maps, Use{"km_policy", usedSlots(s.maps.image(true)), s.maps.half / slotBytes})

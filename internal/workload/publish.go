@@ -86,6 +86,7 @@ func (s *Store) write(l *live, p *plan) error {
 		{"messages", func() error { return m.writeMessages(p, next) }},
 		{"blocks", func() error { return m.writeBlocks(p.sets) }},
 		{"denied", func() error { return s.writeDenied(p) }},
+		{"served", func() error { return s.writeServed(p) }},
 		{"image", func() error { return s.writeImage(l, p) }},
 		{"peers", func() error { return s.writePeers(p) }},
 		{"frontends", func() error { return s.writeFrontends(l, p) }},
@@ -218,7 +219,6 @@ func (s *Store) checkRoom(l *live, p *plan) error {
 		{"km_block", "blocks of endpoints, old and new", l.blockCount + len(p.retired.blocks) + len(l.retired.blocks) + len(l.leaving.blocks) + l.model.beyond},
 		{"km_frontend", "addresses and ports of services, old and new", len(l.frontends) + len(p.gone)},
 		{"km_peer", "addresses, old and new", len(l.peers) + len(p.peersGone)},
-		{"km_denied", "policies, old and new", len(l.denied) + len(p.retired.denied) + len(l.retired.denied) + len(l.leaving.denied)},
 	} {
 		limit := s.maps.room[c.name]
 		if c.need > limit {

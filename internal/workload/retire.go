@@ -9,18 +9,19 @@ import (
 // retired is what nothing refers to any more, but a program run that is under way.
 type retired struct {
 	blocks           []blockKeyC
-	denied           []uint32
+	denied, served   []uint32
 	identities, sets []uint32 // indexes that no peer has
 	image            bool     // another one was in use before
 }
 
 func (r *retired) empty() bool {
-	return len(r.blocks)+len(r.denied)+len(r.identities)+len(r.sets) == 0 && !r.image
+	return len(r.blocks)+len(r.denied)+len(r.served)+len(r.identities)+len(r.sets) == 0 && !r.image
 }
 
 func (r *retired) add(o *retired) {
 	r.blocks = append(r.blocks, o.blocks...)
 	r.denied = append(r.denied, o.denied...)
+	r.served = append(r.served, o.served...)
 	r.identities = append(r.identities, o.identities...)
 	r.sets = append(r.sets, o.sets...)
 	r.image = r.image || o.image
@@ -82,6 +83,9 @@ func (s *Store) remove(l *live) error {
 		return err
 	}
 	if err := remove(s.maps, "km_denied", l.leaving.denied); err != nil {
+		return err
+	}
+	if err := remove(s.maps, "km_served", l.leaving.served); err != nil {
 		return err
 	}
 	l.identities.release(l.leaving.identities)
