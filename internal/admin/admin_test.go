@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -215,34 +216,41 @@ func TestOtherHostsReadAlone(t *testing.T) {
 	}
 }
 
+// One that is over the limit is answered once another one ends, not before.
 func TestConnectionsAreLimited(t *testing.T) {
-	inside, release := make(chan struct{}), make(chan struct{})
-	u := serve(t, loopback, func(c *Config) {
-		c.Ready = func(context.Context) []string {
-			inside <- struct{}{}
-			<-release
-			return nil
+	u := serve(t, loopback, nil)
+	dial := func() net.Conn {
+		c, err := net.Dial("tcp", u.Addr().String())
+		if err != nil {
+			t.Fatal(err)
 		}
-	})
-	const more = 8
-	done := make(chan answer, maxConnections+more)
-	for range maxConnections + more {
-		go func() { done <- u.ask("GET", "/readyz") }()
+		t.Cleanup(func() {
+			if err := c.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+				t.Error(err)
+			}
+		})
+		return c
 	}
-	for range maxConnections {
-		<-inside
+	first := dial()
+	for range maxConnections - 1 {
+		dial()
 	}
-	select {
-	case <-inside:
-		t.Error("more than the limit are served at once")
-	default:
+	over := dial()
+	if _, err := io.WriteString(over, "GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n"); err != nil {
+		t.Fatal(err)
 	}
-	close(release)
-	for range more {
-		<-inside
+	b := make([]byte, 1)
+	if err := over.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+		t.Fatal(err)
 	}
-	for range maxConnections + more {
-		u.want(200, "ok", <-done)
+	if _, err := over.Read(b); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("one more than the limit is answered: %v", err)
+	}
+	if err := errors.Join(over.SetReadDeadline(time.Time{}), first.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := over.Read(b); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -19,6 +19,10 @@ import (
 const (
 	adminAddress = "127.0.0.1:15200"
 	adminOff     = "off"
+
+	metricsServices = "metrics-services"
+	servicesNamed   = 1000
+	maxNamed        = 100_000
 	// mapsTime is how long a scrape waits for the maps, which a writer may hold.
 	mapsTime = time.Second
 )
@@ -27,6 +31,7 @@ func adminFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "admin-address", Value: adminAddress, Usage: "where probes, metrics and dumps are served: HOST:PORT, unix:PATH or off"},
 		&cli.BoolFlag{Name: "admin-allow-writes", Usage: "let what reaches --admin-address set log levels, and take profiles, also where that is not loopback"},
+		&cli.UintFlag{Name: metricsServices, Value: servicesNamed, Usage: "services, and policies, that metrics name; the others are one, (other)"},
 		&cli.BoolFlag{Name: "admin-pprof", Usage: "serve profiles of the process at /debug/pprof/"},
 	}
 }
@@ -40,7 +45,9 @@ type adminPart struct {
 	server   *admin.Server // nil: there is none
 	look     admin.Shared[[]string]
 	groups   []*scraped
-	dumping  chan struct{}          // one dump at a time
+	policies metrics.Ranking // of what one scrape at a time reads
+	services metrics.Ranking
+	dumping  chan struct{} // one dump at a time
 }
 
 // addAdmin reads the flags, and adds the part unless it is off.
@@ -52,7 +59,12 @@ func (d *daemon) addAdmin(ctx *cli.Context, interval time.Duration) error {
 	if err := admin.Check(address); err != nil {
 		return usage("--admin-address %w", err)
 	}
-	a := &adminPart{d: d, must: ctx.IsSet("admin-address"), interval: interval, dumping: make(chan struct{}, 1)}
+	named := ctx.Uint(metricsServices)
+	if named > maxNamed {
+		return usage("--%s %d is more than %d", metricsServices, named, maxNamed)
+	}
+	ranking := metrics.Ranking{Limit: int(named)}
+	a := &adminPart{policies: ranking, services: ranking, d: d, must: ctx.IsSet("admin-address"), interval: interval, dumping: make(chan struct{}, 1)}
 	a.look.Read = a.findReasons
 	a.groups = a.newGroups()
 	a.cfg = admin.Config{

@@ -92,7 +92,8 @@ func (a *adminPart) readConfiguration() found {
 			f, err = w.Figures()
 			return err
 		})
-		return found{func(s *metrics.Snapshot) { s.Workload = &f }, err}
+		denied := a.policies.Split(metrics.PolicyRows(&f))
+		return found{func(s *metrics.Snapshot) { s.Workload, s.Policies = &f, &denied }, err}
 	}
 	var st store.Stats
 	err := a.d.keeper.Ads(func(open *store.Store, _ *loader.Handles) (err error) {

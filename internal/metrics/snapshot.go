@@ -28,7 +28,11 @@ type Snapshot struct {
 	Counting bool              // the kernel counts runs of programs
 	Store    *store.Stats      // ads mode
 	Workload *workload.Figures // workload mode
-	XDS      *xdsclient.State  // with --xds-address
+	// Services that were connected to, by ServiceRows, and policies that denied, by
+	// PolicyRows: those that are named and the rest.
+	Services *Rows
+	Policies *Rows            // workload mode
+	XDS      *xdsclient.State // with --xds-address
 }
 
 // Group is a part of the readings, and how it went.

@@ -40,7 +40,7 @@ const Prefix = "kmesh_node_"
 
 // groups is the table of all metrics.
 func groups() []group {
-	return []group{aboutRun(), aboutConfiguration(), aboutControlPlane(), aboutKernel(), aboutStore(), aboutPolicies(), aboutRare()}
+	return []group{aboutRun(), aboutConfiguration(), aboutControlPlane(), aboutServices(), aboutPolicies(), aboutKernel(), aboutStore(), aboutRare()}
 }
 
 func all() []metric {

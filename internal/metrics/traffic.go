@@ -2,19 +2,29 @@
 
 package metrics
 
-import "github.com/kmesh-net/kmesh-node/loader"
+import (
+	"math"
+
+	"github.com/kmesh-net/kmesh-node/internal/workload"
+	"github.com/kmesh-net/kmesh-node/loader"
+)
+
+// PolicyRows are those of what policies denied.
+func PolicyRows(f *workload.Figures) []Row {
+	rows := []Row{{Name: NoPolicy, Counts: [maxCounts]uint64{f.NoPolicy}, Weight: math.MaxUint64}} // it is always named
+	for name, n := range f.Denied {
+		rows = append(rows, Row{Name: name, Counts: [maxCounts]uint64{n}, Weight: n})
+	}
+	return rows
+}
 
 func aboutPolicies() group {
-	return group{"Authorization", "Absent in ads mode.", []metric{
+	return group{"Authorization", "Absent in ads mode. Policies that deny are named, `--metrics-services` of them at most.", []metric{
 		{name: "denied_total", kind: counter, unit: "ops", labels: []string{"policy"},
 			help: "Connections denied, by the policy that did; `" + NoPolicy + "` where policies allow, and none allowed this one.",
 			read: func(s *Snapshot, put put) {
-				if s.Workload == nil {
-					return
-				}
-				put(float64(s.Workload.NoPolicy), NoPolicy)
-				for name, n := range s.Workload.Denied {
-					put(float64(n), name)
+				if s.Policies != nil {
+					s.Policies.each(func(r *Row) { put(float64(r.Counts[0]), r.Name) })
 				}
 			}},
 	}}
