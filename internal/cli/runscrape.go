@@ -10,6 +10,7 @@ import (
 
 	"github.com/kmesh-net/kmesh-node/internal/admin"
 	"github.com/kmesh-net/kmesh-node/internal/metrics"
+	"github.com/kmesh-net/kmesh-node/internal/served"
 	"github.com/kmesh-net/kmesh-node/internal/store"
 	"github.com/kmesh-net/kmesh-node/internal/workload"
 	"github.com/kmesh-net/kmesh-node/loader"
@@ -27,11 +28,10 @@ type found struct {
 	err error
 }
 
-// newGroups are the groups. They wait for each other where they need the keeper, and a
-// group that has to wait too long leaves the others alone.
+// newGroups are the groups. One that has to wait too long leaves the others alone.
 func (a *adminPart) newGroups() []*scraped {
-	l := []*scraped{{name: "ready"}, {name: "kernel"}, {name: "configuration"}}
-	for i, read := range []func() found{a.readReady, a.readKernel, a.readConfiguration} {
+	l := []*scraped{{name: "ready"}, {name: "maps"}}
+	for i, read := range []func() found{a.readReady, a.readMaps} {
 		l[i].shared.Read = read
 	}
 	return l
@@ -63,42 +63,75 @@ func (a *adminPart) snapshot() *metrics.Snapshot {
 	for i, f := range got {
 		if f.err != nil {
 			a.d.cfg.Log.WithError(f.err).Debugf("scrape: %s", a.groups[i].name)
-			continue
 		}
-		f.put(s)
+		if f.put != nil {
+			f.put(s)
+		}
 	}
 	return s
 }
 
 func (a *adminPart) readReady() found {
 	why, err := a.look.Get(context.Background())
-	return found{err: err, put: func(s *metrics.Snapshot) { s.Looked, s.Reasons = true, why }}
+	return found{func(s *metrics.Snapshot) { s.Looked, s.Reasons = err == nil, why }, err}
 }
 
-func (a *adminPart) readKernel() found {
-	var st *loader.Status
-	err := a.d.keeper.Handles(func(h *loader.Handles) (err error) {
-		st, err = h.Figures()
-		return err
-	})
-	counting, countErr := loader.ProgramStats()
-	return found{func(s *metrics.Snapshot) { s.Kernel, s.Counting = st, counting }, errors.Join(err, countErr)}
-}
-
-func (a *adminPart) readConfiguration() found {
+// readMaps reads what goes by the keeper, in one go: without a control plane it opens
+// the maps anew each time. Of what is unreadable the rest is told all the same.
+func (a *adminPart) readMaps() found {
+	var m fromMaps
+	var err error
 	if a.d.cfg.Mode == loader.Workload {
-		var f workload.Figures
-		err := a.d.keeper.Workload(func(w *workload.Store, _ *loader.Handles) (err error) {
-			f, err = w.Figures()
-			return err
+		err = a.d.keeper.Workload(func(w *workload.Store, h *loader.Handles) error {
+			m = fromMaps{}
+			f, err := w.Figures()
+			if err == nil {
+				m.workload = &f
+			}
+			return errors.Join(err, m.read(h, w.Served))
 		})
-		denied := a.policies.Split(metrics.PolicyRows(&f))
-		return found{func(s *metrics.Snapshot) { s.Workload, s.Policies = &f, &denied }, err}
+	} else {
+		err = a.d.keeper.Ads(func(st *store.Store, h *loader.Handles) error {
+			m = fromMaps{}
+			f, err := st.Stats()
+			if err == nil {
+				m.store = &f
+			}
+			return errors.Join(err, m.read(h, st.Services))
+		})
 	}
-	var st store.Stats
-	err := a.d.keeper.Ads(func(open *store.Store, _ *loader.Handles) (err error) {
-		st, err = open.Stats()
-		return err
-	})
-	return found{func(s *metrics.Snapshot) { s.Store = &st }, err}
+	var policies, services *metrics.Rows
+	if m.workload != nil {
+		r := a.policies.Split(metrics.PolicyRows(m.workload))
+		policies = &r
+	}
+	if m.served {
+		r := a.services.Split(metrics.ServiceRows(m.services))
+		services = &r
+	}
+	return found{func(s *metrics.Snapshot) {
+		s.Kernel, s.Counting, s.Store, s.Workload = m.kernel, m.counting, m.store, m.workload
+		s.Policies, s.Services = policies, services
+	}, err}
+}
+
+// fromMaps is what readMaps found; nil, or served false: it could not be read.
+type fromMaps struct {
+	kernel   *loader.Status
+	counting bool
+	store    *store.Stats
+	workload *workload.Figures
+	services []served.Counters
+	served   bool
+}
+
+func (m *fromMaps) read(h *loader.Handles, services func() ([]served.Counters, error)) error {
+	kernel, kernelErr := h.Figures()
+	if kernelErr == nil {
+		m.kernel = kernel
+		m.counting, kernelErr = loader.ProgramStats()
+	}
+	l, err := services()
+	m.services, m.served = l, err == nil
+	return errors.Join(kernelErr, err)
 }

@@ -24,7 +24,7 @@ import (
 func full(mode loader.Mode) *Snapshot {
 	now := time.Unix(1700000000, 0)
 	s := &Snapshot{Version: "v1", Commit: "abc", Mode: mode, Looked: true, Reasons: []string{"link a: gone"}, Counting: true,
-		Groups: []Group{{"kernel", time.Millisecond, nil}, {"services", time.Second, errors.New("busy")}},
+		Groups: []Group{{"ready", time.Millisecond, nil}, {"maps", time.Second, errors.New("busy")}},
 		Loop:   Loop{Turns: 3, Repairs: 2, Ended: now, Configured: 4},
 		Kernel: &loader.Status{Mode: mode, Enrolled: 2,
 			Programs: []loader.ProgramStatus{{Name: "sockconn4", RunCount: 10, RunTime: 2_500_000_000}},
@@ -122,7 +122,7 @@ func TestTheMetricsFollowTheRulesOfPrometheus(t *testing.T) {
 
 // A snapshot of which nothing could be read has what does not have to be read.
 func TestWhatCouldNotBeReadIsAbsent(t *testing.T) {
-	m := gathered(t, &Snapshot{Mode: loader.Ads, Groups: []Group{{Name: "kernel", Err: errors.New("busy")}}})
+	m := gathered(t, &Snapshot{Mode: loader.Ads, Groups: []Group{{Name: "maps", Err: errors.New("busy")}}})
 	for _, name := range []string{"build_info", "turns_total", "scrape_success"} {
 		if m[name] == nil {
 			t.Errorf("%s is missing", name)
@@ -188,8 +188,8 @@ func TestSamplesSayWhatWasRead(t *testing.T) {
 		{ambient, "map_entries", []string{"map", "km_peer"}, 1},
 		{ads, "xds_nacks_total", []string{"type", xdsclient.AddressType}, 1},
 		{ads, "xds_last_update_timestamp_seconds", nil, 1700000000},
-		{ads, "scrape_success", []string{"group", "services"}, 0},
-		{ads, "scrape_success", []string{"group", "kernel"}, 1},
+		{ads, "scrape_success", []string{"group", "maps"}, 0},
+		{ads, "scrape_success", []string{"group", "ready"}, 1},
 	} {
 		if got := value(t, c.in[c.name], c.labels...); got != c.want {
 			t.Errorf("%s%v %v, want %v", c.name, c.labels, got, c.want)

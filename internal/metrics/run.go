@@ -42,7 +42,7 @@ func aboutRun() group {
 			help: "Goroutines of the process.",
 			read: one(func(*Snapshot) float64 { return float64(runtime.NumGoroutine()) })},
 		{name: "scrape_success", kind: gauge, unit: "bool", labels: []string{"group"},
-			help: "1 where a group of readings was had; 0 where its metrics are missing from this scrape.",
+			help: "1 where a group of readings (ready, maps) was had; 0 where some of its metrics are missing from this scrape.",
 			read: func(s *Snapshot, put put) {
 				for _, g := range s.Groups {
 					put(yes(g.Err == nil), g.Name)
