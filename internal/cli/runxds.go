@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/kmesh-net/kmesh-node/internal/exit"
+	"github.com/kmesh-net/kmesh-node/internal/keeper"
 	"github.com/kmesh-net/kmesh-node/internal/livexds"
 	"github.com/kmesh-net/kmesh-node/internal/xds"
 	"github.com/kmesh-net/kmesh-node/internal/xdsclient"
@@ -119,6 +122,7 @@ type live struct {
 	d        *daemon
 	settings *xdsSettings
 	client   *xdsclient.Client
+	ads      *livexds.Ads // nil in workload mode
 	stop     context.CancelFunc
 	ended    chan struct{}
 	news     chan struct{} // its String has changed
@@ -126,66 +130,113 @@ type live struct {
 
 // newLive returns the part, which changes the maps through d's keeper.
 func newLive(d *daemon, s *xdsSettings) (*live, error) {
-	var sink xdsclient.Sink = livexds.NewWorkload(d.keeper, d.cfg.Log)
-	if d.cfg.Mode == loader.Ads {
-		sink = livexds.NewAds(d.keeper, d.cfg.Log)
-	}
 	l := &live{d: d, settings: s, news: make(chan struct{}, 1)}
-	s.client.Changed = func() {
+	var err error
+	l.client, err = l.clientOf(d.keeper)
+	return l, err
+}
+
+// clientOf is a client that changes the maps of k.
+func (l *live) clientOf(k *keeper.Keeper) (*xdsclient.Client, error) {
+	cfg := l.settings.client
+	cfg.Changed = func() {
 		select {
 		case l.news <- struct{}{}:
 		default:
 		}
 	}
-	var err error
-	l.client, err = xdsclient.New(s.client, sink)
-	return l, err
+	if l.d.cfg.Mode == loader.Ads {
+		return xdsclient.New(cfg, livexds.NewAds(k, l.d.cfg.Log))
+	}
+	return xdsclient.New(cfg, livexds.NewWorkload(k, l.d.cfg.Log))
 }
 
-// start connects, and waits for the first sync, but not for ever: what the maps hold is
-// in force meanwhile.
-func (l *live) start(ctx context.Context) error {
-	address, wait := l.settings.client.Endpoint.Address, l.settings.timeout
-	l.d.notify.Extend(wait+stepTime, "waiting for the first sync from "+address)
-	runCtx, stop := context.WithCancel(ctx)
-	l.stop, l.ended = stop, make(chan struct{})
+// connect has the client run until stop is called, which waits for its end.
+func connect(ctx context.Context, client *xdsclient.Client) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
 	go func() {
-		defer close(l.ended)
-		l.client.Run(runCtx)
+		defer close(ended)
+		client.Run(ctx)
 	}()
-	begun := time.Now()
-	timeout := time.NewTimer(wait)
+	return func() {
+		cancel()
+		<-ended
+	}
+}
+
+const lookInterval = 100 * time.Millisecond
+
+// synced waits for the first sync, but not for ever.
+func (l *live) synced(ctx context.Context, client *xdsclient.Client) bool {
+	timeout := time.NewTimer(l.settings.timeout)
 	defer timeout.Stop()
 	// What comes into force otherwise than by a response does not announce itself.
 	look := time.NewTicker(lookInterval)
 	defer look.Stop()
 	for {
 		select {
+		case <-client.FirstSync():
+			return true
 		case <-ctx.Done():
-			return nil
-		case <-l.client.FirstSync():
-			l.d.cfg.Log.Infof("ready: synced with %s after %v", address, time.Since(begun).Round(time.Millisecond))
-			return nil
+			return false
 		case <-timeout.C:
-			l.d.cfg.Log.Warnf("ready without a full sync, --xds-sync-timeout %v is over: %s; what the maps hold is in force", wait, l)
-			return nil
+			return false
 		case <-look.C:
-			l.client.CheckSynced()
+			client.CheckSynced()
 		}
 	}
 }
 
-const lookInterval = 100 * time.Millisecond
+func (l *live) extend() {
+	l.d.notify.Extend(l.settings.timeout+stepTime, "waiting for the first sync from "+l.settings.client.Endpoint.Address)
+}
+
+// start connects, and waits for the first sync: what the maps hold is in force meanwhile,
+// and after the wait.
+func (l *live) start(ctx context.Context) error {
+	l.extend()
+	l.stop = connect(ctx, l.client)
+	begun := time.Now()
+	switch synced := l.synced(ctx, l.client); {
+	case synced:
+		l.d.cfg.Log.Infof("ready: synced with %s after %v", l.settings.client.Endpoint.Address, time.Since(begun).Round(time.Millisecond))
+	case ctx.Err() == nil:
+		l.d.cfg.Log.Warnf("ready without a full sync, --xds-sync-timeout %v is over: %s; what the maps hold is in force", l.settings.timeout, l)
+	}
+	return nil
+}
+
+// configure syncs maps that are not in use yet: the other mode is, until they have
+// everything. Where that does not come in time, the change of mode ends.
+func (l *live) configure(ctx context.Context, h *loader.Handles) error {
+	l.extend()
+	return l.d.keeper.Aside(func() (err error) {
+		k := keeper.Over(l.d.cfg, h)
+		defer func() { err = errors.Join(err, k.Close()) }()
+		client, err := l.clientOf(k)
+		if err != nil {
+			return err
+		}
+		stop := connect(ctx, client)
+		defer stop()
+		if l.synced(ctx, client) || ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return &exit.Error{Code: exit.NotReady, Step: "configure mode " + string(l.d.cfg.Mode), Object: l.settings.client.Endpoint.Address,
+			Err: fmt.Errorf("--xds-sync-timeout %v is over: %s", l.settings.timeout, describe(client.State())), Remedy: "the mode that is up stays"}
+	})
+}
 
 func (l *live) close() error {
 	l.stop()
-	<-l.ended
 	return nil
 }
 
 // String says in a few words how it is doing.
-func (l *live) String() string {
-	s := l.client.State()
+func (l *live) String() string { return describe(l.client.State()) }
+
+func describe(s xdsclient.State) string {
 	text := "xds synced"
 	if !s.Synced {
 		text = "xds not synced: " + s.Missing + " missing"

@@ -4,8 +4,12 @@ package livexds
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -15,101 +19,304 @@ import (
 	"github.com/kmesh-net/kmesh-node/internal/xds"
 	"github.com/kmesh-net/kmesh-node/internal/xdsclient"
 	"github.com/kmesh-net/kmesh-node/loader"
-	"github.com/kmesh-net/kmesh-node/proto/cluster"
 )
 
-// Ads brings what a control plane says into the maps of ads mode. Its methods may be
-// called from any goroutine.
+// Ads brings what a control plane says into the maps of ads mode, in an order in which no
+// connection meets half of it: a Cluster comes with its endpoints, what names Clusters
+// and RouteConfigurations comes with or after them, and goes before them. What waits for
+// others waits for as long as Envoy would, then it comes or goes all the same. Its
+// methods may be called from any goroutine.
 type Ads struct {
-	keeper *keeper.Keeper
-	log    *logrus.Logger
+	open func(func(storage) error) error
+	log  *logrus.Logger
+	now  func() time.Time
 
-	mu   sync.Mutex
-	come map[xds.Kind]bool // a response was taken
+	mu      sync.Mutex
+	world   *world
+	version store.Version     // of the store that world knows
+	come    map[xds.Kind]bool // a response of that kind was taken
+	timer   *time.Timer       // runs while something waits
+	told    map[string]bool   // warnings
+	changed func()
+	closed  bool
 }
 
 // NewAds returns a sink that publishes through k.
 func NewAds(k *keeper.Keeper, log *logrus.Logger) *Ads {
-	return &Ads{keeper: k, log: log, come: map[xds.Kind]bool{}}
+	return newAds(log, time.Now, func(do func(storage) error) error {
+		return k.Ads(func(s *store.Store, _ *loader.Handles) error { return do(s) })
+	})
 }
+
+func newAds(log *logrus.Logger, now func() time.Time, open func(func(storage) error) error) *Ads {
+	a := &Ads{open: open, log: log, now: now, changed: func() {}}
+	a.reset()
+	return a
+}
+
+// reset forgets everything.
+func (a *Ads) reset() {
+	a.world, a.version, a.come = newWorld(a.now), store.Version{}, map[xds.Kind]bool{}
+}
+
+// OnChange has do called after something came into force, or was given up, without a
+// response: because its time was over. It is to be set before the first response.
+func (a *Ads) OnChange(do func()) { a.changed = do }
 
 // Types are those of ads mode, in the order in which each finds what it names.
 func (a *Ads) Types() []string {
 	return []string{xdsclient.ClusterType, xdsclient.EndpointType, xdsclient.ListenerType, xdsclient.RouteType}
 }
 
-// Update takes one response.
+// kinds by type.
+var adsKinds = map[string]xds.Kind{
+	xdsclient.ClusterType:  xds.KindCluster,
+	xdsclient.EndpointType: xds.KindAssignment,
+	xdsclient.ListenerType: xds.KindListener,
+	xdsclient.RouteType:    xds.KindRoute,
+}
+
+// Update takes one response. What is complete by it comes into force as one publication.
 func (a *Ads) Update(_ context.Context, d *xds.Document) (rejected []xdsclient.Rejected, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	bad := d.Decode()
-	err = a.keeper.Ads(func(s *store.Store, _ *loader.Handles) error {
-		r, err := xds.Translate([]xds.Document{*d}, s, xds.Options{SkipInvalid: true})
-		if err != nil {
+	var t *taking
+	err = a.open(func(s storage) error {
+		if err := a.follow(s); err != nil {
 			return err
 		}
-		bad = slices.Concat(bad, r.Rejected)
-		return s.Publish(r.Ops)
+		if t == nil { // where the maps are others than before, this comes twice
+			t = a.world.take(d, limitOf)
+		}
+		return a.bring(s, t)
 	})
-	for _, b := range bad {
-		rejected = append(rejected, xdsclient.Rejected{Name: b.Name, Err: b.Err})
+	switch {
+	case errors.Is(err, store.ErrNoSpace), isInvalid(err):
+		t.undo()
+		t.rejected = append(t.rejected, xds.Rejection{Kind: d.Kind, Err: fmt.Errorf("%s, all of it: %w", d.Kind, err)})
+	case err != nil:
+		if t != nil {
+			t.undo()
+		}
+		return nil, err
 	}
-	if err == nil {
-		a.come[d.Kind] = true
+	a.come[d.Kind] = true
+	a.warn(d.Warnings)
+	if d.Complete && len(d.Raw) == 0 {
+		a.warn([]string{fmt.Sprintf("the control plane names no %s: every %s goes away", d.Kind, d.Kind)})
 	}
-	return rejected, err
+	for _, r := range t.rejected {
+		rejected = append(rejected, xdsclient.Rejected{Name: r.Name, Err: r.Err})
+	}
+	a.arm(0)
+	return rejected, nil
 }
 
-// Names are the services of EDS clusters, and the routes that listeners name.
+// limitOf is how many resources of a kind the store has room for.
+func limitOf(k xds.Kind) int {
+	return store.Limit(map[xds.Kind]config.Kind{
+		xds.KindCluster: config.Cluster, xds.KindListener: config.Listener, xds.KindRoute: config.Route,
+	}[k])
+}
+
+func isInvalid(err error) bool {
+	var invalid *store.InvalidError
+	return errors.As(err, &invalid)
+}
+
+// bring publishes what can come into force and go now. t may be nil: no response is the
+// reason.
+func (a *Ads) bring(s storage, t *taking) error {
+	late := a.now().Add(-fetchTime)
+	overdue := func(r *resource) bool { return t == nil && !r.since.After(late) }
+	complete := a.come[xds.KindCluster] || t != nil && t.doc.Kind == xds.KindCluster
+	for {
+		p := a.world.makePlan(complete, overdue)
+		if p.empty() {
+			return nil
+		}
+		removed, put := p.changes()
+		r, err := xds.Combine(removed, put, index{a.world, s})
+		if err == nil && len(r.Rejected) > 0 {
+			p.drop()
+			a.reject(r.Rejected, t)
+			continue
+		}
+		if err == nil {
+			a.version, err = a.publish(s, r)
+		}
+		switch {
+		case err == nil:
+			p.done(r.Ops)
+			a.warn(slices.Concat(p.remarks, r.Warnings))
+			for _, n := range r.Notes {
+				a.log.Debugf("xds: %s", n)
+			}
+			return nil
+		case errors.Is(err, store.ErrMoved):
+			p.drop()
+			if err := a.follow(s); err != nil {
+				return err
+			}
+		default:
+			p.drop()
+			return err
+		}
+	}
+}
+
+// publish publishes the operations of r; the version stays as it is on an error.
+func (a *Ads) publish(s storage, r *xds.Result) (store.Version, error) {
+	v, err := s.PublishAt(r.Ops, a.version)
+	if err != nil {
+		return a.version, err
+	}
+	return v, nil
+}
+
+// reject forgets resources that cannot be together with the others.
+func (a *Ads) reject(bad []xds.Rejection, t *taking) {
+	for _, b := range bad {
+		if r := a.world.of(b.Kind)[b.Name]; r != nil {
+			r.print, r.said = 0, r.held != nil
+			a.world.setNext(r, nil)
+		} else if sv := a.world.services[b.Name]; sv != nil {
+			sv.print = 0
+			a.world.settleService(sv, nil, false)
+		}
+		if t != nil && t.doc.Kind == b.Kind {
+			t.rejected = append(t.rejected, b)
+			continue
+		}
+		a.log.WithError(b.Err).Error("xds: not in force")
+	}
+}
+
+// warn logs what was not logged before.
+func (a *Ads) warn(texts []string) {
+	const most = 10000
+	if len(a.told) > most || a.told == nil {
+		a.told = map[string]bool{}
+	}
+	for _, text := range texts {
+		if !a.told[text] {
+			a.told[text] = true
+			a.log.Warnf("xds: %s", text)
+		}
+	}
+}
+
+// arm has the time of what waits watched, while something does.
+func (a *Ads) arm(least time.Duration) {
+	if a.timer != nil || a.closed {
+		return
+	}
+	first := a.world.oldest()
+	if first.IsZero() {
+		return
+	}
+	a.timer = time.AfterFunc(max(first.Add(fetchTime).Sub(a.now()), least), a.expire)
+}
+
+// oldest is when that began to wait which waits for longest; zero: nothing waits.
+func (w *world) oldest() time.Time {
+	var first time.Time
+	older := func(t time.Time) {
+		if first.IsZero() || t.Before(first) {
+			first = t
+		}
+	}
+	for r := range w.waiting {
+		older(r.since)
+	}
+	for _, t := range w.awaited {
+		older(t)
+	}
+	return first
+}
+
+// expire brings into force what has waited for long enough.
+func (a *Ads) expire() {
+	defer a.changed()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.timer = nil
+	if a.closed {
+		return
+	}
+	err := a.open(func(s storage) error {
+		if err := a.follow(s); err != nil {
+			return err
+		}
+		return a.bring(s, nil)
+	})
+	again := time.Millisecond
+	if err != nil {
+		a.log.WithError(err).Error("xds: what waited for others is not in force")
+		again = fetchTime
+	}
+	a.world.giveUp(a.now().Add(-fetchTime))
+	a.arm(again)
+}
+
+// Close ends the waiting. Nothing comes into force any more but by Update.
+func (a *Ads) Close() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.closed = true
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+}
+
+// giveUp ceases to wait for answers to questions of before that time.
+func (w *world) giveUp(before time.Time) {
+	for q, since := range w.awaited {
+		if !since.After(before) {
+			delete(w.awaited, q)
+		}
+	}
+}
+
+// Names are the services of Clusters, and the RouteConfigurations that Listeners name.
 func (a *Ads) Names(typeURL string) (names []string, byName bool) {
-	var kind config.Kind
-	switch typeURL {
-	case xdsclient.EndpointType:
-		kind = config.Cluster
-	case xdsclient.RouteType:
-		kind = config.Listener
-	default:
+	k := adsKinds[typeURL]
+	if k != xds.KindAssignment && k != xds.KindRoute {
 		return nil, false
 	}
-	err := a.keeper.Ads(func(s *store.Store, _ *loader.Handles) error {
-		all, err := s.List(kind)
-		for _, m := range all {
-			if c, ok := m.(*cluster.Cluster); ok && xds.ServiceName(c) != "" {
-				names = append(names, xds.ServiceName(c))
-			}
-			names = append(names, xds.ReferencesOf(m).Routes...)
-		}
-		return err
-	})
-	if err != nil {
-		a.log.WithError(err).Error("what to ask for is not known")
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.open(a.follow); err != nil {
+		a.log.WithError(err).Error("xds: what the maps name is not known")
 	}
-	slices.Sort(names)
-	return slices.Compact(names), true
+	return a.world.questions(k), true
 }
 
-// Held are the names that the maps hold.
+// Held are the names of what the maps hold of a type.
 func (a *Ads) Held(typeURL string) (names []string, err error) {
-	names, byName := a.Names(typeURL)
-	if byName && typeURL == xdsclient.EndpointType {
-		return names, nil
+	k := adsKinds[typeURL]
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.open(a.follow); err != nil {
+		return nil, err
 	}
-	kinds := map[string]config.Kind{
-		xdsclient.ClusterType: config.Cluster, xdsclient.ListenerType: config.Listener, xdsclient.RouteType: config.Route,
-	}
-	names = nil
-	err = a.keeper.Ads(func(s *store.Store, _ *loader.Handles) error {
-		all, err := s.List(kinds[typeURL])
-		for _, m := range all {
-			names = append(names, config.NameOf(m))
+	for name, r := range a.world.of(k) {
+		if r.held != nil || r.next != nil {
+			names = append(names, name)
 		}
-		return err
-	})
+	}
+	if k == xds.KindAssignment {
+		for name := range a.world.services {
+			if a.world.assigned(name) {
+				names = append(names, name)
+			}
+		}
+	}
 	slices.Sort(names)
-	return slices.Compact(names), err
+	return names, nil
 }
 
-// Synced says whether everything that was asked for is in force.
+// Synced says whether everything that was asked for is in force, or was given up.
 func (a *Ads) Synced() (ok bool, missing string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -118,5 +325,28 @@ func (a *Ads) Synced() (ok bool, missing string) {
 			return false, string(k)
 		}
 	}
-	return true, ""
+	return a.world.synced()
+}
+
+// synced names a few of those that are waited for.
+func (w *world) synced() (ok bool, missing string) {
+	var l []string
+	for q := range w.awaited {
+		l = append(l, string(q.kind)+" "+xds.Clip(q.name))
+	}
+	for r := range w.waiting {
+		if r.next != nil {
+			l = append(l, shown(r))
+		}
+	}
+	if len(l) == 0 {
+		return true, ""
+	}
+	slices.Sort(l)
+	l = slices.Compact(l)
+	const few = 3
+	if n := len(l); n > few {
+		l = append(l[:few], fmt.Sprintf("and %d more", n-few))
+	}
+	return false, strings.Join(l, ", ")
 }

@@ -7,6 +7,7 @@ package store
 /*
 #include <stdlib.h>
 #include "deserial.h"
+#include "bpf/abi.h"
 #include "step.h"
 #include "cluster/cluster.pb-c.h"
 #include "listener/listener.pb-c.h"
@@ -77,6 +78,20 @@ func (s *Store) Close(persist bool) error {
 // unless set; less than a millisecond: not at all.
 func SetLockTimeout(d time.Duration) {
 	C.deserial_set_lock_timeout(C.uint(max(d, 0).Milliseconds()))
+}
+
+// Limit is how many resources of a kind there may be; those that others name and that
+// are not there count.
+func Limit(k Kind) int {
+	switch k {
+	case Listener:
+		return C.KM_MAX_LISTENERS - 1
+	case Cluster:
+		return C.KM_MAX_CLUSTERS - 1
+	case Route:
+		return C.KM_MAX_ROUTES - 1
+	}
+	return 0
 }
 
 // Version says which maps the store is on, and what was published into them. The zero
@@ -228,29 +243,44 @@ func keyMessage(m proto.Message) proto.Message {
 
 // List restores every resource of a kind from the maps, sorted by key.
 func (s *Store) List(k Kind) ([]proto.Message, error) {
+	var l []proto.Message
+	err := s.Walk(k, func(m proto.Message) error {
+		l = append(l, m)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	sortByKey(l)
+	return l, nil
+}
+
+// Walk calls do with each resource of a kind, in no order, as the maps had them at one
+// moment. An error of do ends it.
+func (s *Store) Walk(k Kind, do func(proto.Message) error) error {
 	if descriptor(k) == nil {
-		return nil, fmt.Errorf("list: no kind %d", k)
+		return fmt.Errorf("list: no kind %d", k)
 	}
 	var buf *C.uint8_t
 	var n C.size_t
 	err := call(func() C.int { return C.deserial_lookup_all_wire(descriptor(k), &buf, &n) })
 	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", k, err)
+		return fmt.Errorf("list %s: %w", k, err)
 	}
 	defer C.free(unsafe.Pointer(buf))
 
-	var l []proto.Message
 	for b := unsafe.Slice((*byte)(buf), n); len(b) > 0; {
 		size := *(*uint32)(unsafe.Pointer(&b[0]))
 		m, err := unmarshal(k, b[4:4+size])
 		if err != nil {
-			return nil, err
+			return err
 		}
-		l = append(l, m)
+		if err := do(m); err != nil {
+			return err
+		}
 		b = b[4+size:]
 	}
-	sortByKey(l)
-	return l, nil
+	return nil
 }
 
 // Get restores one resource from the maps. Of key only what is its key counts.

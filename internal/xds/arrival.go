@@ -20,13 +20,6 @@ func (d *Document) Convert(i int) *Arrival {
 	return &a
 }
 
-// Converted returns resource i of a document that is decoded, as Convert does.
-func (d *Document) Converted(i int) *Arrival {
-	a := convert(d.Resources[i], 1)
-	a.path = d.Path
-	return &a
-}
-
 // Kind is what a is.
 func (a *Arrival) Kind() Kind { return a.kind }
 

@@ -23,8 +23,6 @@ type State interface {
 type Index interface {
 	// Get returns the resource at key, nil where there is none.
 	Get(k config.Kind, key string) (proto.Message, error)
-	// Keys are those of all resources of a kind.
-	Keys(k config.Kind) ([]string, error)
 	// Takers are the clusters whose endpoints come under the name of that service.
 	Takers(service string) ([]string, error)
 	// Addresses are the keys of all listeners of that name.
@@ -75,7 +73,8 @@ func (c *current) Get(k config.Kind, key string) (proto.Message, error) {
 	return all[key], err
 }
 
-func (c *current) Keys(k config.Kind) ([]string, error) {
+// keys are those of all resources of a kind.
+func (c *current) keys(k config.Kind) ([]string, error) {
 	all, err := c.load(k)
 	return sortedKeys(all), err
 }

@@ -177,7 +177,7 @@ func (b *batch) complete(k Kind, arrivals []Arrival) error {
 		for i := range arrivals {
 			named[arrivals[i].name] = true
 		}
-		held, err := b.cur.Keys(config.Cluster)
+		held, err := b.all.keys(config.Cluster)
 		if err != nil {
 			return err
 		}

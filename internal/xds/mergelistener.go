@@ -27,7 +27,7 @@ func (n *newListener) messages() []*listener.Listener {
 // completeListeners marks every address as gone, but for those of listeners that
 // stay.
 func (b *batch) completeListeners(stay map[string]bool) error {
-	held, err := b.cur.Keys(config.Listener)
+	held, err := b.all.keys(config.Listener)
 	if err != nil {
 		return err
 	}

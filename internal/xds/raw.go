@@ -104,6 +104,9 @@ func unmarshal(k Kind, wire []byte, m proto.Message) error {
 	return o.Unmarshal(wire, m)
 }
 
+// Reject makes a rejection of what is wrong with raw resource i as a whole.
+func (d *Document) Reject(i int, err error) Rejection { return d.reject(d.Kind, d.NameOf(i), err) }
+
 // reject makes a rejection of what is wrong with a resource of d.
 func (d *Document) reject(k Kind, name string, err error) Rejection {
 	shown := Clip(name)

@@ -48,7 +48,9 @@ type Result struct {
 // store holds. An error about the content is *exit.Error with code Rejected, naming
 // document, resource and field; one of cur is returned as it is.
 func Translate(docs []Document, cur State, o Options) (*Result, error) {
-	b := newBatch(newCurrent(cur), o)
+	all := newCurrent(cur)
+	b := newBatch(all, o)
+	b.all = all
 	for i := range docs {
 		if err := b.document(&docs[i]); err != nil {
 			return nil, err
@@ -84,6 +86,7 @@ func Reject(errs []error) error {
 type batch struct {
 	opts        Options
 	cur         Index
+	all         *current // cur, where documents may be complete
 	res         *Result
 	errs        []error
 	seq         int // documents so far: the later one wins

@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package livexds
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kmesh-net/kmesh-node/internal/config"
+	"github.com/kmesh-net/kmesh-node/internal/xds"
+)
+
+// plan is what comes into force and what goes as one publication. What comes needs
+// nothing that waits, and what goes is needed by nothing that stays, or each has waited
+// for long enough.
+type plan struct {
+	w        *world
+	complete bool // clusters have come: those that are not known will not
+	overdue  func(*resource) bool
+
+	coming, going []*resource
+	services      []*service // whose endpoints come or go
+	remarks       []string   // of what has waited for too long
+	// named is how much less, or more, a resource will be named by those in the store,
+	// users, and by those and the ones that wait, all.
+	users, all map[question]int
+	unnamed    bool // any RouteConfiguration may be one that nobody names
+}
+
+// makePlan settles what can change now; resources for which overdue says so change
+// in any case.
+func (w *world) makePlan(complete bool, overdue func(*resource) bool) *plan {
+	p := &plan{w: w, complete: complete, overdue: overdue, users: map[question]int{}, all: map[question]int{}}
+	p.unnamed, w.unnamed = w.unnamed, false
+	waiting := make([]*resource, 0, len(w.waiting))
+	for r := range w.waiting {
+		waiting = append(waiting, r)
+	}
+	slices.SortFunc(waiting, func(a, b *resource) int {
+		return cmp.Or(strings.Compare(string(a.kind), string(b.kind)), strings.Compare(a.name, b.name))
+	})
+	// What is named before what names it, so that both can come at once.
+	for _, k := range []xds.Kind{xds.KindCluster, xds.KindRoute, xds.KindListener} {
+		for _, r := range waiting {
+			if r.kind == k && r.next != nil {
+				p.come(r)
+			}
+		}
+	}
+	// What names before what is named, so that both can go at once.
+	p.leaveListeners(waiting)
+	p.leaveRoutes(waiting)
+	for _, r := range waiting {
+		if r.kind == xds.KindCluster && !r.said {
+			p.leaveNamed(r)
+		}
+	}
+	p.endpoints()
+	return p
+}
+
+func (p *plan) empty() bool { return len(p.coming)+len(p.going)+len(p.services) == 0 }
+
+func (p *plan) remark(format string, args ...any) {
+	p.remarks = append(p.remarks, fmt.Sprintf(format, args...))
+}
+
+func shown(r *resource) string { return string(r.kind) + " " + xds.Clip(r.name) }
+
+// come has the next version of r come if what it needs is there.
+func (p *plan) come(r *resource) {
+	if lacks := p.lacks(r); lacks != "" {
+		if !p.overdue(r) {
+			return
+		}
+		p.remark("%s: in force without %s, which did not come in time", shown(r), lacks)
+	}
+	r.goes = true
+	p.coming = append(p.coming, r)
+	if r.held != nil {
+		p.count(r.held.names, -1, -1)
+	}
+	// Those that waited were counted as such.
+	p.count(xds.References{Clusters: r.named.Clusters}, 1, 1)
+	p.count(xds.References{Routes: r.named.Routes}, 1, 0)
+}
+
+func (p *plan) count(n xds.References, users, all int) {
+	for _, name := range n.Clusters {
+		p.users[question{xds.KindCluster, name}] += users
+	}
+	for _, name := range n.Routes {
+		q := question{xds.KindRoute, name}
+		p.users[q] += users
+		p.all[q] += all
+	}
+}
+
+// lacks returns something that r's next version needs and that is not there yet, "" when
+// all is.
+func (p *plan) lacks(r *resource) string {
+	if r.kind == xds.KindCluster {
+		if s := r.next.Service(); s != "" && !r.next.Assigned() && !p.w.assigned(s) {
+			return "endpoints of " + xds.Clip(s)
+		}
+		return ""
+	}
+	var before xds.References
+	if r.held != nil {
+		before = r.held.names
+	}
+	for _, name := range r.named.Clusters {
+		c := p.w.clusters[name]
+		switch {
+		case c != nil && (c.held != nil || c.goes):
+		case c != nil && c.next != nil, !p.complete,
+			// Where it was not known before either, nothing gets worse.
+			r.held != nil && !slices.Contains(before.Clusters, name):
+			return "Cluster " + xds.Clip(name)
+		}
+	}
+	for _, name := range r.named.Routes {
+		c := p.w.routes[name]
+		switch {
+		case c.held != nil || c.goes:
+		case c.next != nil, !slices.Contains(before.Routes, name):
+			return "RouteConfiguration " + xds.Clip(name)
+		}
+	}
+	return ""
+}
+
+// leave has r go.
+func (p *plan) leave(r *resource) {
+	r.goes = true
+	p.going = append(p.going, r)
+	p.count(r.held.names, -1, -1)
+}
+
+// leaveListeners has those go whose addresses no other one waits to take.
+func (p *plan) leaveListeners(waiting []*resource) {
+	heirs := map[string]*resource{} // made when there is something to inherit
+	for _, r := range waiting {
+		if r.kind != xds.KindListener || r.said {
+			continue
+		}
+		if len(heirs) == 0 {
+			for _, o := range waiting {
+				if o.kind != xds.KindListener || o.next == nil || o.goes {
+					continue
+				}
+				for _, key := range o.next.Addresses() {
+					heirs[key] = o
+				}
+			}
+		}
+		i := slices.IndexFunc(r.held.addresses, func(key string) bool { return heirs[key] != nil })
+		if i >= 0 && !p.overdue(r) {
+			continue
+		}
+		p.leave(r)
+	}
+}
+
+// leaveRoutes has those go that are not said any more, and those that nobody names.
+func (p *plan) leaveRoutes(waiting []*resource) {
+	for _, r := range waiting {
+		if r.kind == xds.KindRoute && !r.said {
+			p.leaveNamed(r)
+		}
+	}
+	var unnamed []*resource
+	look := func(r *resource) {
+		if r != nil && r.said && r.users+r.hopes+p.all[question{r.kind, r.name}] == 0 {
+			unnamed = append(unnamed, r)
+		}
+	}
+	if p.unnamed {
+		for _, r := range p.w.routes {
+			look(r)
+		}
+	} else {
+		for q := range p.all {
+			look(p.w.routes[q.name])
+		}
+	}
+	slices.SortFunc(unnamed, func(a, b *resource) int { return strings.Compare(a.name, b.name) })
+	for _, r := range unnamed {
+		if r.goes { // it would have come
+			r.goes = false
+			p.coming = slices.DeleteFunc(p.coming, func(o *resource) bool { return o == r })
+			p.count(xds.References{Clusters: r.named.Clusters}, -1, -1)
+			if r.held != nil {
+				p.count(r.held.names, 1, 1)
+			}
+		}
+		if r.held != nil {
+			p.leave(r)
+		}
+	}
+}
+
+// leaveNamed has r go if nothing in the store will name it.
+func (p *plan) leaveNamed(r *resource) {
+	if left := r.users + p.users[question{r.kind, r.name}]; left > 0 {
+		if !p.overdue(r) {
+			return
+		}
+		p.remark("%s: the control plane has it no more, and what names it stayed: connections pass through", shown(r))
+	}
+	p.leave(r)
+}
+
+// endpoints finds the services whose endpoints come with this plan.
+func (p *plan) endpoints() {
+	if len(p.w.fresh) == 0 {
+		return
+	}
+	taken := map[string]bool{}
+	for _, r := range p.coming {
+		if r.kind == xds.KindCluster {
+			taken[r.next.Service()] = true
+		}
+	}
+	for s := range p.w.fresh {
+		if s.wanted > 0 && (taken[s.name] || p.w.hasTaker(s)) {
+			p.services = append(p.services, s)
+		}
+	}
+	slices.SortFunc(p.services, func(a, b *service) int { return strings.Compare(a.name, b.name) })
+}
+
+// hasTaker says whether a Cluster of the store takes the endpoints of s.
+func (w *world) hasTaker(s *service) bool {
+	return slices.ContainsFunc(s.takers, func(name string) bool { return w.clusters[name].said })
+}
+
+// changes are what a plan asks of the store.
+func (p *plan) changes() (removed []xds.Name, put []*xds.Arrival) {
+	for _, r := range p.going {
+		removed = append(removed, xds.Name{Kind: r.kind, Name: r.name})
+	}
+	for _, r := range p.coming {
+		put = append(put, r.next)
+	}
+	for _, s := range p.services {
+		if s.next != nil {
+			put = append(put, s.next)
+		} else {
+			removed = append(removed, xds.Name{Kind: xds.KindAssignment, Name: s.name})
+		}
+	}
+	return removed, put
+}
+
+// drop forgets the plan.
+func (p *plan) drop() {
+	for _, r := range slices.Concat(p.coming, p.going) {
+		r.goes = false
+	}
+	p.w.unnamed = p.w.unnamed || p.unnamed
+}
+
+// done writes down that the plan was published as ops.
+func (p *plan) done(ops []config.Op) {
+	rec := newRecord(p.w)
+	for _, op := range ops {
+		if !op.Delete {
+			rec.add(op.Message)
+		}
+	}
+	rec.end()
+	for _, r := range p.going {
+		// Also one that was said and that nobody names: it is not asked for any more.
+		r.goes, r.said, r.print = false, false, 0
+		p.w.release(r)
+		p.w.setNext(r, nil)
+	}
+	for _, r := range p.coming {
+		r.goes = false
+		p.w.setNext(r, nil)
+	}
+	for _, s := range p.services {
+		p.w.settleService(s, nil, false)
+	}
+}
+
+// fetchTime is how long something waits for what it needs, or for what needs it to change:
+// as long as Envoy waits for the first answer.
+const fetchTime = 15 * time.Second

@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package livexds
+
+import (
+	"slices"
+	"time"
+
+	"github.com/kmesh-net/kmesh-node/internal/xds"
+)
+
+// resource is a Cluster, Listener or RouteConfiguration by name: what the control plane
+// says of it, and what of that the store has. Messages are not kept here but for the
+// one that waits: the maps have them.
+type resource struct {
+	kind xds.Kind
+	name string
+	// said: the control plane has it. What it has not and the store has is to go.
+	said bool
+	// print is of the last version that was said, 0 when it is not known to be that of
+	// next or else the store's.
+	print uint64
+	// next was said and is not in force yet.
+	next  *xds.Arrival
+	named xds.References // by next
+	// held is nil when it is not in the store.
+	held *held
+	// users are Listeners and RouteConfigurations of the store that name it, hopes those
+	// that wait.
+	users, hopes int
+	// service is the one that it asks for, of a Cluster that is said.
+	service string
+	// come: it came since it was asked for, of a RouteConfiguration.
+	come bool
+	// since is when it began to wait, for what it names or for those that name it.
+	since time.Time
+	// seen and taken are the last response that named it, and that had a new version.
+	seen, taken uint64
+	goes        bool // of a plan: next comes into force, or held goes
+}
+
+// held is what matters of a resource in the store.
+type held struct {
+	service   string // of a Cluster
+	assigned  bool   // of a Cluster: its endpoints have come
+	addresses []string
+	names     xds.References
+}
+
+// service is what a ClusterLoadAssignment is about.
+type service struct {
+	name   string
+	wanted int      // Clusters that are said and ask for it
+	takers []string // Clusters of the store
+	print  uint64   // as a resource's
+	next   *xds.Arrival
+	gone   bool // the control plane took it away, the store has not heard yet
+	come   bool
+	seen   uint64
+}
+
+// world is all of it. Changes go through its methods, which keep the counts.
+type world struct {
+	clusters, listeners, routes map[string]*resource
+	services                    map[string]*service
+	owners                      map[string]*resource // of listeners' addresses in the store
+	// waiting are resources with a next, or with a held that is to go.
+	waiting map[*resource]bool
+	// fresh are services that wait for a Cluster to take them.
+	fresh map[*service]bool
+	// awaited are services and RouteConfigurations that were asked for and have not come.
+	awaited map[question]time.Time
+	// asked is what to ask for by name, nil when it has to be made anew.
+	asked map[xds.Kind][]string
+	// unnamed: there may be RouteConfigurations that nobody names.
+	unnamed bool
+	docs    uint64 // responses so far
+	now     func() time.Time
+}
+
+// question is a resource that is asked for by name.
+type question struct {
+	kind xds.Kind
+	name string
+}
+
+func newWorld(now func() time.Time) *world {
+	return &world{
+		clusters: map[string]*resource{}, listeners: map[string]*resource{}, routes: map[string]*resource{},
+		services: map[string]*service{}, owners: map[string]*resource{},
+		waiting: map[*resource]bool{}, fresh: map[*service]bool{}, awaited: map[question]time.Time{},
+		asked: map[xds.Kind][]string{}, unnamed: true, now: now,
+	}
+}
+
+// of returns the resources of a kind, nil where they are none of their own.
+func (w *world) of(k xds.Kind) map[string]*resource {
+	switch k {
+	case xds.KindCluster:
+		return w.clusters
+	case xds.KindListener:
+		return w.listeners
+	case xds.KindRoute:
+		return w.routes
+	}
+	return nil
+}
+
+// get returns the resource of that name, made where there is none.
+func (w *world) get(k xds.Kind, name string) *resource {
+	all := w.of(k)
+	r := all[name]
+	if r == nil {
+		r = &resource{kind: k, name: name}
+		all[name] = r
+	}
+	return r
+}
+
+func (w *world) serviceOf(name string) *service {
+	s := w.services[name]
+	if s == nil {
+		s = &service{name: name}
+		w.services[name] = s
+	}
+	return s
+}
+
+// settle brings what follows from r's fields up to date, and forgets r where nothing is
+// left of it.
+func (w *world) settle(r *resource) {
+	w.ask(r)
+	waits := r.next != nil || (r.held != nil && !r.said)
+	if waits && r.since.IsZero() {
+		r.since = w.now()
+	}
+	if waits {
+		w.waiting[r] = true
+		return
+	}
+	r.since = time.Time{}
+	delete(w.waiting, r)
+	if !r.said && r.held == nil && r.users == 0 && r.hopes == 0 {
+		delete(w.of(r.kind), r.name)
+	}
+}
+
+// ask counts r to the service that it asks for.
+func (w *world) ask(r *resource) {
+	name := ""
+	switch {
+	case r.kind != xds.KindCluster || !r.said:
+	case r.next != nil:
+		name = r.next.Service()
+	case r.held != nil:
+		name = r.held.service
+	}
+	if name == r.service {
+		return
+	}
+	old := r.service
+	r.service = name
+	if name != "" {
+		s := w.serviceOf(name)
+		if s.wanted++; s.wanted == 1 {
+			delete(w.asked, xds.KindAssignment)
+			w.await(xds.KindAssignment, name, s.come)
+		}
+	}
+	if old != "" {
+		s := w.services[old]
+		if s.wanted--; s.wanted == 0 {
+			delete(w.asked, xds.KindAssignment)
+			delete(w.awaited, question{xds.KindAssignment, old})
+			// It is asked for anew, should it be wanted again.
+			s.come, s.print = false, 0
+			w.settleService(s, nil, false)
+		}
+	}
+}
+
+// await writes down that something was asked for.
+func (w *world) await(k xds.Kind, name string, come bool) {
+	if !come {
+		w.awaited[question{k, name}] = w.now()
+	}
+}
+
+// settleService sets what waits for Clusters to take it.
+func (w *world) settleService(s *service, next *xds.Arrival, gone bool) {
+	s.next, s.gone = next, gone
+	if next != nil || gone {
+		w.fresh[s] = true
+		return
+	}
+	delete(w.fresh, s)
+	if s.wanted == 0 && len(s.takers) == 0 {
+		delete(w.services, s.name)
+	}
+}
+
+// assigned says whether the endpoints of a service are in the store, or about to be.
+func (w *world) assigned(name string) bool {
+	s := w.services[name]
+	if s == nil {
+		return false
+	}
+	return s.next != nil || slices.ContainsFunc(s.takers, func(c string) bool { return w.clusters[c].held.assigned })
+}
+
+// setNext sets the version of r that waits; nil: none does.
+func (w *world) setNext(r *resource, next *xds.Arrival) {
+	var names xds.References
+	if next != nil {
+		names = next.References()
+	}
+	old := r.named
+	r.next, r.named = next, names
+	for _, n := range names.Routes {
+		w.hope(n, 1)
+	}
+	for _, n := range old.Routes {
+		w.hope(n, -1)
+	}
+	w.settle(r)
+}
+
+// hope counts Listeners that wait and name a RouteConfiguration.
+func (w *world) hope(name string, by int) { w.name(w.get(xds.KindRoute, name), 0, by) }
+
+// use counts resources of the store that name others.
+func (w *world) use(n xds.References, by int) {
+	for _, name := range n.Clusters {
+		w.name(w.get(xds.KindCluster, name), by, 0)
+	}
+	for _, name := range n.Routes {
+		w.name(w.get(xds.KindRoute, name), by, 0)
+	}
+}
+
+func (w *world) name(r *resource, users, hopes int) {
+	before := r.users + r.hopes
+	r.users += users
+	r.hopes += hopes
+	after := r.users + r.hopes
+	if r.kind == xds.KindRoute && (before == 0) != (after == 0) {
+		delete(w.asked, xds.KindRoute)
+		if after > 0 {
+			w.await(r.kind, r.name, r.come)
+		} else {
+			r.come, r.print = false, 0
+			delete(w.awaited, question{r.kind, r.name})
+			w.unnamed = true
+		}
+	}
+	if after == 0 {
+		w.settle(r)
+	}
+}
+
+// release writes down that the store has r no more.
+func (w *world) release(r *resource) {
+	if r.held == nil {
+		return
+	}
+	for _, key := range r.held.addresses {
+		delete(w.owners, key)
+	}
+	w.setHeld(r, nil)
+}
+
+// setAddresses is setHeld of a listener, which takes its addresses from whoever had them.
+func (w *world) setAddresses(r *resource, h *held) {
+	if r.held != nil {
+		for _, key := range r.held.addresses {
+			delete(w.owners, key)
+		}
+	}
+	for _, key := range h.addresses {
+		w.unholdAddress(key)
+		w.owners[key] = r
+	}
+	w.setHeld(r, h)
+}
+
+// unholdAddress writes down that the store has no listener at that address.
+func (w *world) unholdAddress(key string) {
+	r := w.owners[key]
+	if r == nil {
+		return
+	}
+	delete(w.owners, key)
+	h := *r.held
+	h.addresses = slices.DeleteFunc(slices.Clone(h.addresses), func(a string) bool { return a == key })
+	if len(h.addresses) == 0 {
+		w.setHeld(r, nil)
+		return
+	}
+	r.held = &h
+}
+
+// setHeld sets what the store has of r; nil: nothing.
+func (w *world) setHeld(r *resource, h *held) {
+	old := r.held
+	r.held = h
+	if h != nil {
+		w.use(h.names, 1)
+		if h.service != "" && (old == nil || old.service != h.service) {
+			s := w.serviceOf(h.service)
+			s.takers = append(s.takers, r.name)
+		}
+	}
+	if old != nil {
+		w.use(old.names, -1)
+		if old.service != "" && (h == nil || h.service != old.service) {
+			s := w.services[old.service]
+			s.takers = slices.DeleteFunc(s.takers, func(t string) bool { return t == r.name })
+			w.settleService(s, s.next, s.gone)
+		}
+	}
+	w.settle(r)
+}
+
+// union is both of a and b.
+func union(a, b xds.References) xds.References {
+	if len(a.Clusters)+len(a.Routes) == 0 {
+		return b
+	}
+	join := func(a, b []string) []string {
+		l := slices.Concat(a, b)
+		slices.Sort(l)
+		return slices.Compact(l)
+	}
+	return xds.References{Clusters: join(a.Clusters, b.Clusters), Routes: join(a.Routes, b.Routes)}
+}
+
+// questions are the names to ask for, sorted.
+func (w *world) questions(k xds.Kind) []string {
+	if l := w.asked[k]; l != nil {
+		return l
+	}
+	l := []string{}
+	switch k {
+	case xds.KindAssignment:
+		for name, s := range w.services {
+			if s.wanted > 0 {
+				l = append(l, name)
+			}
+		}
+	case xds.KindRoute:
+		for name, r := range w.routes {
+			if r.users+r.hopes > 0 {
+				l = append(l, name)
+			}
+		}
+	}
+	slices.Sort(l)
+	w.asked[k] = l
+	return l
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package livexds
+
+import (
+	"errors"
+	"fmt"
+	"hash/maphash"
+
+	"github.com/kmesh-net/kmesh-node/internal/store"
+	"github.com/kmesh-net/kmesh-node/internal/xds"
+)
+
+// seed keeps prints from being foreseen.
+var seed = maphash.MakeSeed()
+
+// printOf tells versions of a resource apart; it is never 0.
+func printOf(value []byte) uint64 { return maphash.Bytes(seed, value) | 1 }
+
+// taking is what one response did to the world.
+type taking struct {
+	world     *world
+	doc       *xds.Document
+	rejected  []xds.Rejection
+	resources []*resource // that it said something new of
+	services  []*service
+}
+
+var errTwice = errors.New("stands in one response twice")
+
+// take makes what d says known. Nothing comes into force by that. limits are how many
+// resources of a kind, known of or named, the store has room for.
+func (w *world) take(d *xds.Document, limits func(xds.Kind) int) *taking {
+	t := &taking{world: w, doc: d}
+	w.docs++
+	for _, name := range d.Removed {
+		t.remove(name)
+	}
+	// Most of a push is known: only what is new is decoded.
+	var fresh []int
+	for i := range d.Raw {
+		if t.news(i) {
+			fresh = append(fresh, i)
+		}
+	}
+	arrivals := make([]*xds.Arrival, len(fresh))
+	xds.Each(len(fresh), func(i int) { arrivals[i] = d.Convert(fresh[i]) })
+	for i, a := range arrivals {
+		if bad := a.Invalid(); bad != nil {
+			t.rejected = append(t.rejected, *bad)
+		} else if err := t.put(a, printOf(d.Raw[fresh[i]].Value), limits); err != nil {
+			t.rejected = append(t.rejected, d.Reject(fresh[i], err))
+		}
+	}
+	if d.Complete {
+		t.complete()
+	}
+	return t
+}
+
+// news says whether raw resource i has to be looked into. What is named in a complete
+// response stays, whatever is wrong with it.
+func (t *taking) news(i int) bool {
+	w, name, is := t.world, t.doc.NameOf(i), printOf(t.doc.Raw[i].Value)
+	twice := func(seen *uint64) bool {
+		if *seen == w.docs {
+			t.rejected = append(t.rejected, t.doc.Reject(i, errTwice))
+			return true
+		}
+		*seen = w.docs
+		return false
+	}
+	if t.doc.Kind == xds.KindAssignment {
+		s := w.services[name]
+		if s == nil || s.wanted == 0 {
+			return false // it was asked for, and is not wanted any more
+		}
+		s.come = true
+		delete(w.awaited, question{xds.KindAssignment, name})
+		return !twice(&s.seen) && (s.print != is || s.gone)
+	}
+	r := w.of(t.doc.Kind)[name]
+	if t.doc.Kind == xds.KindRoute {
+		if r == nil || r.users+r.hopes == 0 {
+			return false
+		}
+		r.come = true
+		delete(w.awaited, question{r.kind, name})
+	}
+	if r == nil {
+		return true
+	}
+	return !twice(&r.seen) && (!r.said || r.print != is)
+}
+
+// put takes one resource that is valid.
+func (t *taking) put(a *xds.Arrival, is uint64, limits func(xds.Kind) int) error {
+	w := t.world
+	if a.Kind() == xds.KindAssignment {
+		s := w.services[a.Name()]
+		s.print = is
+		w.settleService(s, a, false)
+		t.services = append(t.services, s)
+		return nil
+	}
+	r := w.of(a.Kind())[a.Name()]
+	if r == nil {
+		if limit := limits(a.Kind()); len(w.of(a.Kind())) >= limit {
+			return fmt.Errorf("%w: %d of %d are in use", store.ErrNoSpace, limit, limit)
+		}
+		r = w.get(a.Kind(), a.Name())
+	} else if r.taken == w.docs {
+		return errTwice
+	}
+	r.said, r.print, r.seen, r.taken = true, is, w.docs, w.docs
+	w.setNext(r, a)
+	t.resources = append(t.resources, r)
+	return nil
+}
+
+// remove takes the name of what is gone.
+func (t *taking) remove(name string) {
+	w := t.world
+	if t.doc.Kind == xds.KindAssignment {
+		delete(w.awaited, question{xds.KindAssignment, name})
+		if s := w.services[name]; s != nil && s.wanted > 0 {
+			s.come, s.print = true, 0
+			w.settleService(s, nil, true)
+			t.services = append(t.services, s)
+		}
+		return
+	}
+	if r := w.of(t.doc.Kind)[name]; r != nil {
+		delete(w.awaited, question{r.kind, name})
+		t.unsay(r)
+	}
+}
+
+func (t *taking) unsay(r *resource) {
+	if !r.said {
+		return
+	}
+	r.said, r.print = false, 0
+	t.world.setNext(r, nil)
+	t.resources = append(t.resources, r)
+}
+
+// complete takes away what a complete response does not name.
+func (t *taking) complete() {
+	for _, r := range t.world.of(t.doc.Kind) {
+		if r.seen != t.world.docs {
+			t.unsay(r)
+		}
+	}
+}
+
+// undo forgets what the response said; what is in the store stays.
+func (t *taking) undo() {
+	for _, r := range t.resources {
+		r.print, r.said = 0, r.held != nil
+		t.world.setNext(r, nil)
+	}
+	for _, s := range t.services {
+		s.print = 0
+		t.world.settleService(s, nil, false)
+	}
+}
