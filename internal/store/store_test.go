@@ -6,16 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 
-	bpf "github.com/aquasecurity/libbpfgo"
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kmesh-net/kmesh-node/internal/config"
+	"github.com/kmesh-net/kmesh-node/internal/store/storetest"
 	"github.com/kmesh-net/kmesh-node/proto/cluster"
 	"github.com/kmesh-net/kmesh-node/proto/core"
 	"github.com/kmesh-net/kmesh-node/proto/endpoint"
@@ -23,60 +22,10 @@ import (
 	"github.com/kmesh-net/kmesh-node/proto/listener"
 )
 
-// The maps of the hand-off as bpf/abi.h has them.
-var maps = []struct {
-	name       string
-	kind       bpf.MapType
-	key, value int
-	entries    int
-	flags      uint32
-}{
-	{"Listener", bpf.MapTypeHash, 20, 4, 10240, 1},
-	{"KMESH_LISTENER_ROOT", bpf.MapTypeArray, 4, 24, 10240, mmapable},
-	{"Cluster", bpf.MapTypeArray, 4, 24, 20480, mmapable},
-	{"RouteConfiguration", bpf.MapTypeArray, 4, 24, 4096, mmapable},
-	{"INNER_MAP_ID", bpf.MapTypeArray, 4, 64, 4096, mmapable},
-	{"OUTTER_MAP_ID", bpf.MapTypeArrayOfMaps, 4, 4, 4096, 0},
-	{"KMESH_META", bpf.MapTypeArray, 4, 64, 1, mmapable},
-	{"KMESH_PORTS", bpf.MapTypeArray, 4, 16, 1024, mmapable},
-}
-
-const mmapable = 1 << 10
-
 // open opens a store on new maps, which the test's environment names.
 func open(t *testing.T) *Store {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: makes BPF maps")
-	}
-	inner := 0
-	for _, m := range maps {
-		opts := &bpf.BPFMapCreateOpts{MapFlags: m.flags}
-		if m.kind == bpf.MapTypeArrayOfMaps {
-			opts.InnerMapFD = uint32(inner)
-		}
-		made, err := bpf.CreateMap(m.kind, "test", m.key, m.value, m.entries, opts)
-		if err != nil {
-			t.Fatalf("create map %s: %v", m.name, err)
-		}
-		t.Cleanup(func() {
-			if err := unix.Close(made.FileDescriptor()); err != nil {
-				t.Error(err)
-			}
-		})
-		if m.name == "INNER_MAP_ID" {
-			inner = made.FileDescriptor()
-		}
-		info, err := bpf.GetMapInfoByFD(made.FileDescriptor())
-		if err != nil {
-			t.Fatalf("ask for map %s: %v", m.name, err)
-		}
-		if m.name == "KMESH_META" {
-			t.Cleanup(func() { removeLock(t, info.ID) })
-		}
-		t.Setenv(m.name, fmt.Sprint(info.ID))
-		t.Setenv(m.name+"_FD", fmt.Sprint(made.FileDescriptor()))
-	}
+	storetest.Maps(t)
 	s, err := Open()
 	if err != nil {
 		t.Fatal(err)
@@ -87,17 +36,6 @@ func open(t *testing.T) *Store {
 		}
 	})
 	return s
-}
-
-// removeLock takes away what Open leaves of a store whose maps are gone.
-func removeLock(t *testing.T, meta uint32) {
-	const dir = "/run/kmesh-node"
-	if err := os.Remove(fmt.Sprintf("%s/store-%d.lock", dir, meta)); err != nil {
-		t.Error(err)
-	}
-	if err := os.Remove(dir); err != nil && !errors.Is(err, unix.ENOTEMPTY) {
-		t.Error(err)
-	}
 }
 
 func newCluster(name string, addresses ...string) *cluster.Cluster {
