@@ -179,6 +179,9 @@ func (d *daemon) start(ctx context.Context) error {
 		return err
 	}
 	d.cfg.Configure = d.src.configure
+	if d.live != nil {
+		d.cfg.Configure = func(h *loader.Handles) error { return d.live.configure(ctx, h) }
+	}
 	d.notify.Extend(stepTime, "starting")
 	if err := d.loader.Start(ctx); err != nil {
 		return err

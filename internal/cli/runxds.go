@@ -122,22 +122,20 @@ type live struct {
 	d        *daemon
 	settings *xdsSettings
 	client   *xdsclient.Client
-	ads      *livexds.Ads // nil in workload mode
-	stop     context.CancelFunc
-	ended    chan struct{}
 	news     chan struct{} // its String has changed
+	stop     func()        // ends the client
+	shut     func()        // ends what the sink does by itself
 }
 
 // newLive returns the part, which changes the maps through d's keeper.
-func newLive(d *daemon, s *xdsSettings) (*live, error) {
-	l := &live{d: d, settings: s, news: make(chan struct{}, 1)}
-	var err error
-	l.client, err = l.clientOf(d.keeper)
+func newLive(d *daemon, s *xdsSettings) (l *live, err error) {
+	l = &live{d: d, settings: s, news: make(chan struct{}, 1)}
+	l.client, l.shut, err = l.clientOf(d.keeper)
 	return l, err
 }
 
 // clientOf is a client that changes the maps of k.
-func (l *live) clientOf(k *keeper.Keeper) (*xdsclient.Client, error) {
+func (l *live) clientOf(k *keeper.Keeper) (client *xdsclient.Client, shut func(), err error) {
 	cfg := l.settings.client
 	cfg.Changed = func() {
 		select {
@@ -145,10 +143,15 @@ func (l *live) clientOf(k *keeper.Keeper) (*xdsclient.Client, error) {
 		default:
 		}
 	}
-	if l.d.cfg.Mode == loader.Ads {
-		return xdsclient.New(cfg, livexds.NewAds(k, l.d.cfg.Log))
+	if l.d.cfg.Mode == loader.Workload {
+		client, err = xdsclient.New(cfg, livexds.NewWorkload(k, l.d.cfg.Log))
+		return client, func() {}, err
 	}
-	return xdsclient.New(cfg, livexds.NewWorkload(k, l.d.cfg.Log))
+	sink := livexds.NewAds(k, l.d.cfg.Log)
+	if client, err = xdsclient.New(cfg, sink); err == nil {
+		sink.OnChange(client.CheckSynced)
+	}
+	return client, sink.Close, err
 }
 
 // connect has the client run until stop is called, which waits for its end.
@@ -165,26 +168,17 @@ func connect(ctx context.Context, client *xdsclient.Client) (stop func()) {
 	}
 }
 
-const lookInterval = 100 * time.Millisecond
-
 // synced waits for the first sync, but not for ever.
 func (l *live) synced(ctx context.Context, client *xdsclient.Client) bool {
 	timeout := time.NewTimer(l.settings.timeout)
 	defer timeout.Stop()
-	// What comes into force otherwise than by a response does not announce itself.
-	look := time.NewTicker(lookInterval)
-	defer look.Stop()
-	for {
-		select {
-		case <-client.FirstSync():
-			return true
-		case <-ctx.Done():
-			return false
-		case <-timeout.C:
-			return false
-		case <-look.C:
-			client.CheckSynced()
-		}
+	select {
+	case <-client.FirstSync():
+		return true
+	case <-ctx.Done():
+		return false
+	case <-timeout.C:
+		return false
 	}
 }
 
@@ -214,29 +208,33 @@ func (l *live) configure(ctx context.Context, h *loader.Handles) error {
 	return l.d.keeper.Aside(func() (err error) {
 		k := keeper.Over(l.d.cfg, h)
 		defer func() { err = errors.Join(err, k.Close()) }()
-		client, err := l.clientOf(k)
+		client, shut, err := l.clientOf(k)
 		if err != nil {
 			return err
 		}
-		stop := connect(ctx, client)
-		defer stop()
-		if l.synced(ctx, client) || ctx.Err() != nil {
-			return ctx.Err()
+		defer shut()
+		defer connect(ctx, client)()
+		switch synced := l.synced(ctx, client); {
+		case synced:
+			return nil
+		case ctx.Err() != nil:
+			return loader.ErrInterrupted
 		}
 		return &exit.Error{Code: exit.NotReady, Step: "configure mode " + string(l.d.cfg.Mode), Object: l.settings.client.Endpoint.Address,
-			Err: fmt.Errorf("--xds-sync-timeout %v is over: %s", l.settings.timeout, describe(client.State())), Remedy: "the mode that is up stays"}
+			Err: fmt.Errorf("--xds-sync-timeout %v is over: %s", l.settings.timeout, sayState(client.State())), Remedy: "the mode that is up stays"}
 	})
 }
 
 func (l *live) close() error {
 	l.stop()
+	l.shut()
 	return nil
 }
 
 // String says in a few words how it is doing.
-func (l *live) String() string { return describe(l.client.State()) }
+func (l *live) String() string { return sayState(l.client.State()) }
 
-func describe(s xdsclient.State) string {
+func sayState(s xdsclient.State) string {
 	text := "xds synced"
 	if !s.Synced {
 		text = "xds not synced: " + s.Missing + " missing"

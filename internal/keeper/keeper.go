@@ -20,6 +20,8 @@ type Keeper struct {
 	cfg *loader.Config
 	// Stay keeps what was opened for the next one who asks.
 	stay bool
+	// lent handles are another's to close.
+	lent bool
 
 	mu       sync.Mutex
 	handles  *loader.Handles
@@ -30,6 +32,12 @@ type Keeper struct {
 // New returns a Keeper for what is pinned where cfg says. With stay the maps and the
 // writer stay open between two calls, as suits one who changes them often.
 func New(cfg *loader.Config, stay bool) *Keeper { return &Keeper{cfg: cfg, stay: stay} }
+
+// Over returns a Keeper for the maps of h, which are not pinned yet. Its Close closes
+// what it opened on them, and leaves h open.
+func Over(cfg *loader.Config, h *loader.Handles) *Keeper {
+	return &Keeper{cfg: cfg, stay: true, lent: true, handles: h}
+}
 
 // Ads calls do with the open store of ads mode. Where another `up` made the maps
 // anew, do is called once more with those: it must read again what it read.
@@ -143,9 +151,10 @@ func (k *Keeper) close() (err error) {
 	if k.workload != nil {
 		err = errors.Join(err, k.workload.Close())
 	}
-	if k.handles != nil {
+	k.ads, k.workload = nil, nil
+	if k.handles != nil && !k.lent {
 		k.handles.Close()
+		k.handles = nil
 	}
-	k.ads, k.workload, k.handles = nil, nil, nil
 	return err
 }
