@@ -303,14 +303,16 @@ struct km_stats {
 };
 
 /* km_log: RINGBUF of struct km_log_entry, what the data plane tells of single connects and
- * packets; nobody is woken for it. km_logctl: ARRAY, one entry, mmapable: up to which
- * level. At 0 nothing is told, and this word is all that is read. */
+ * packets; nobody is woken for it. km_watch: ARRAY, one entry, mmapable: who watches. Where
+ * nobody does, these words are all that is read. */
 #define KM_LOG_BYTES (64u << 10)
 enum km_log_level { KM_LOG_OFF = 0, KM_LOG_ERROR = 1, KM_LOG_INFO = 2, KM_LOG_DEBUG = 3 };
-struct km_logctl {
-	__u64 level; /* enum km_log_level */
-	__u64 lost;  /* entries that found no room in km_log */
-	__u64 reserved[6];
+struct km_watch {
+	__u64 level;	   /* enum km_log_level */
+	__u64 lost;	   /* entries that found no room in km_log */
+	__u64 count;	   /* workload mode: count connects by service, 0 or 1 */
+	__u64 count_until; /* or until then: CLOCK_MONOTONIC, ns; 0: no */
+	__u64 reserved[4];
 };
 enum km_log_what {
 	/* error; what arg is comes first */
@@ -372,7 +374,7 @@ _Static_assert(sizeof(struct km_root) == 24, "km_root");
 _Static_assert(sizeof(struct km_addr) == 20, "km_addr");
 _Static_assert(sizeof(struct km_conn) == 32, "km_conn");
 _Static_assert(sizeof(struct km_config) == 40, "km_config");
-_Static_assert(sizeof(struct km_logctl) == 64, "km_logctl");
+_Static_assert(sizeof(struct km_watch) == 64, "km_watch");
 _Static_assert(sizeof(struct km_log_entry) == 64, "km_log_entry");
 
 #endif

@@ -6,12 +6,11 @@
 #include <linux/bpf.h>
 #include <stdbool.h>
 #include <bpf/bpf_helpers.h>
-#include "bpf/maps_log.h"
+#include "bpf/maps_watch.h"
 
-static __always_inline struct km_logctl *logs(enum km_log_level level)
+static __always_inline struct km_watch *logs(enum km_log_level level)
 {
-	__u32 zero = 0;
-	struct km_logctl *ctl = bpf_map_lookup_elem(&km_logctl, &zero);
+	struct km_watch *ctl = watch_now();
 
 	return ctl && *(const volatile __u64 *)&ctl->level >= level ? ctl : NULL;
 }
@@ -21,7 +20,7 @@ static __always_inline struct km_logctl *logs(enum km_log_level level)
 static __always_inline struct km_log_entry *log_new(enum km_log_level level, enum km_log_what what,
 						    __u32 arg)
 {
-	struct km_logctl *ctl = logs(level);
+	struct km_watch *ctl = logs(level);
 	struct km_log_entry *e;
 
 	if (!ctl)

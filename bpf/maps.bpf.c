@@ -7,7 +7,7 @@
 #include "bpf/conn.h"
 #include "bpf/enrol.h"
 #include "bpf/lookup.h"
-#include "bpf/maps_log.h"
+#include "bpf/maps_watch.h"
 #include "bpf/maps_node.h"
 #include "bpf/maps_store.h"
 #include "bpf/state.h"

@@ -8,6 +8,7 @@
 #include <bpf/bpf_helpers.h>
 #include "bpf/errno.h"
 #include "bpf/maps_config.h"
+#include "bpf/maps_watch.h"
 #include "bpf/tcp.h"
 #include "bpf/wmaps_served.h"
 
@@ -16,6 +17,20 @@
 /* The SYN leaves in the same system call as connect: a record that is older then, seconds
  * at the least, is of a connect of this socket that got no SYN out. */
 #define OPENING_TICKS 1024u
+
+/* Does anybody want to know? */
+static __always_inline bool counting(void)
+{
+	const struct km_watch *w = watch_now();
+	__u64 until;
+
+	if (!w)
+		return false;
+	if (*(const volatile __u64 *)&w->count)
+		return true;
+	until = *(const volatile __u64 *)&w->count_until;
+	return until && bpf_ktime_get_ns() < until;
+}
 
 static __always_inline struct kw_openings *opening_bucket(__u64 cookie)
 {
@@ -107,9 +122,9 @@ static __always_inline void count_failure(struct kw_served *s, struct bpf_sock_o
 }
 
 /* SYN_SENT is over: counts what the connection came to. */
-static __always_inline void opening_done(struct bpf_sock_ops *ctx, __u64 cookie, bool opened)
+static __always_inline void opening_done(struct bpf_sock_ops *ctx, bool opened)
 {
-	struct kw_opening *o = opening_find(cookie);
+	struct kw_opening *o = opening_find(bpf_get_socket_cookie(ctx));
 	struct kw_served *s;
 	__u32 resource;
 

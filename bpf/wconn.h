@@ -166,7 +166,7 @@ static __always_inline int sockconn(struct bpf_sock_addr *ctx)
 	if (find(ctx, &a, &f) && by_frontend(ctx, &f, &a, pod)) {
 		resource = f.resource;
 		flags = f.flags;
-		if (flags & KW_F_SERVICE)
+		if (flags & KW_F_SERVICE && counting())
 			opening_put(bpf_get_socket_cookie(ctx), resource);
 	} else {
 		forget(ctx, a.port);

@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <bpf/bpf_helpers.h>
 #include "bpf/enrol.h"
-#include "bpf/maps_log.h"
+#include "bpf/maps_watch.h"
 #include "bpf/track.h"
 #include "bpf/wmaps_auth.h"
 #include "bpf/wmaps_connect.h"

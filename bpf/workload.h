@@ -44,7 +44,7 @@
 #define KW_MAX_CHUNKS 32768u
 #define KW_MAX_COUNTERS 8192u /* struct km_counters as in abi.h; 0 is none: at random */
 #define KW_MAX_SOCKS 16384u   /* connections to waypoints, until they write */
-#define KW_MAX_DENIED 8192u /* policies whose denials are counted */
+#define KW_MAX_DENIED 8192u   /* policies whose denials are counted */
 
 /* A seal over n 64-bit words, each xor its place's constant, multiplied in turn.
  * User space and programs compute the same. */

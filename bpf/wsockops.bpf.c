@@ -2,7 +2,8 @@
 /*
  * Brings connections to waypoints into km_sock, counts by service what becomes of
  * connects, and tells those who read events. The kernel is asked for changes of state
- * only on sockets that one of the three is about, and only for so long.
+ * only on sockets that one of the three is about; that is not taken back, for another
+ * program may have asked for the same.
  */
 #include <linux/bpf.h>
 #include <stdbool.h>
@@ -62,22 +63,9 @@ static __always_inline void addresses(struct bpf_sock_ops *ctx, struct kw_event 
 /* The first SYN is about to leave: whatever comes of it, its end is to be seen. */
 static __always_inline void opening(struct bpf_sock_ops *ctx)
 {
-	__u64 cookie = bpf_get_socket_cookie(ctx);
-
-	if (opening_counts(cookie) || (wanted_until() && track_find(cookie)))
+	if ((counting() && opening_counts(bpf_get_socket_cookie(ctx))) ||
+	    (wanted_until() && track_find(bpf_get_socket_cookie(ctx))))
 		watch(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
-}
-
-/* Counted; whom its close matters to, a reader or its waypoint, is told of that too. A
- * waypoint's is asked for anew right after this. */
-static __always_inline void opened(struct bpf_sock_ops *ctx)
-{
-	__u64 cookie = bpf_get_socket_cookie(ctx);
-
-	opening_done(ctx, cookie, true);
-	if (!wanted_until() || !track_find(cookie))
-		bpf_sock_ops_cb_flags_set(ctx,
-					  ctx->bpf_sock_ops_cb_flags & ~BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
 static __always_inline void bring_in(struct bpf_sock_ops *ctx)
@@ -218,12 +206,10 @@ int sock_ops(struct bpf_sock_ops *ctx)
 			return 1;
 		break;
 	case BPF_SOCK_OPS_STATE_CB:
-		if (ctx->args[0] == BPF_TCP_SYN_SENT && ctx->args[1] == BPF_TCP_ESTABLISHED)
-			opened(ctx);
+		if (ctx->args[0] == BPF_TCP_SYN_SENT)
+			opening_done(ctx, ctx->args[1] == BPF_TCP_ESTABLISHED);
 		if (ctx->args[1] != BPF_TCP_CLOSE)
 			return 1;
-		if (ctx->args[0] == BPF_TCP_SYN_SENT)
-			opening_done(ctx, bpf_get_socket_cookie(ctx), false);
 		m = to_waypoint(ctx);
 		if (m && !m->done && ctx->args[0] != BPF_TCP_SYN_SENT)
 			without_metadata(ctx);

@@ -46,7 +46,7 @@ var mapTable = []mapRow{
 	{name: "km_own", differs: rebuild, why: "it is about connects that are under way"},
 	{name: "km_config", differs: rebuild, why: "it holds the settings"},
 	{name: "km_log", differs: rebuild, why: "lines of the data plane's log that nobody has read yet are lost"},
-	{name: "km_logctl", differs: rebuild, why: "the data plane's log begins anew", with: []string{"km_log"}},
+	{name: "km_watch", differs: rebuild, why: "the data plane's log begins anew", with: []string{"km_log"}},
 
 	{mode: Ads, name: "km_listener", env: "Listener", differs: migrate},
 	{mode: Ads, name: "km_cluster", env: "Cluster", differs: migrate},
