@@ -106,6 +106,11 @@ type arrivals struct {
 // connect makes n connections from inside the pod, one after the other, to the
 // addresses in turn. They must share a port.
 func (p *pod) connect(n int, to ...netip.AddrPort) (*arrivals, error) {
+	return p.connectTo(p.listeners[to[0].Port()], n, to...)
+}
+
+// connectTo is connect where connections are accepted by that listener.
+func (p *pod) connectTo(listener, n int, to ...netip.AddrPort) (*arrivals, error) {
 	nanos := make([]uint32, n)
 	at := make([]C.struct_sockaddr_in, n)
 	ips := make([]C.uint32_t, len(to))
@@ -113,7 +118,7 @@ func (p *pod) connect(n int, to ...netip.AddrPort) (*arrivals, error) {
 		ips[i] = inMemory(a.Addr())
 	}
 	port := to[0].Port()
-	ret := C.connect_many(&ips[0], C.int(len(ips)), C.uint16_t(port), C.int(p.listeners[port]),
+	ret := C.connect_many(&ips[0], C.int(len(ips)), C.uint16_t(port), C.int(listener),
 		C.int(n), (*C.uint32_t)(&nanos[0]), &at[0])
 	if ret < 0 {
 		return nil, fmt.Errorf("connect to %v: %w", to, unix.Errno(-ret))
@@ -135,14 +140,14 @@ func inMemory(a netip.Addr) C.uint32_t {
 
 // connectUntil connects from inside the pod until a connection arrives at want, and
 // returns the time just before that connect().
-func (p *pod) connectUntil(to netip.AddrPort, want netip.Addr, limit time.Duration) (time.Duration, error) {
+func (p *pod) connectUntil(to, want netip.AddrPort, limit time.Duration) (time.Duration, error) {
 	begin, err := monotonic()
 	if err != nil {
 		return 0, err
 	}
 	var when C.uint64_t
-	ret := C.connect_until(inMemory(to.Addr()), C.uint16_t(to.Port()), C.int(p.listeners[to.Port()]),
-		inMemory(want), C.uint64_t(begin+limit), &when)
+	ret := C.connect_until(inMemory(to.Addr()), C.uint16_t(to.Port()), C.int(p.listeners[want.Port()]),
+		inMemory(want.Addr()), C.uint64_t(begin+limit), &when)
 	if ret < 0 {
 		return 0, fmt.Errorf("wait for a connection of %s to arrive at %s: %w", to, want, unix.Errno(-ret))
 	}

@@ -144,11 +144,13 @@ func (b *bench) measure(match *regexp.Regexp) {
 		{modeAds, "store", b.measureStore},
 		{modeAds, "connect", b.measureConnect},
 		{modeAds, "misses", b.measureMisses},
+		{modeAds, "live", b.measureLive},
 		{modeWorkload, "workload-commands", b.measureWorkloadCommands},
 		{modeWorkload, "workload-connect", b.measureWorkloadConnect},
 		{modeWorkload, "workload-xdp", b.measureXDP},
 		{modeWorkload, "workload-stream", b.measureStream},
 		{modeWorkload, "workload-change", b.measureChange},
+		{modeWorkload, "workload-live", b.measureLive},
 	} {
 		if !match.MatchString(part.name) {
 			continue

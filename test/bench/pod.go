@@ -18,6 +18,7 @@ var (
 	service  = netip.MustParseAddrPort("198.51.100.10:8080") // configured
 	otherIP  = netip.MustParseAddrPort("198.51.100.11:8080") // a configured port
 	nothing  = netip.MustParseAddrPort("198.51.100.10:9090") // nothing on the port
+	fleetNet = netip.MustParseAddr("10.0.0.1")               // of all fleets
 	backends = []netip.AddrPort{
 		netip.MustParseAddrPort("203.0.113.1:8080"),
 		netip.MustParseAddrPort("203.0.113.2:8080"),
@@ -53,7 +54,7 @@ func newPod(name string) (p *pod, err error) {
 	if p.ns, err = unix.Open(p.path, unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
 		return nil, fmt.Errorf("open %s: %w", p.path, err)
 	}
-	if err = setLoopback(service.Addr(), backends[0].Addr()); err != nil {
+	if err = setLoopback(service.Addr(), backends[0].Addr(), fleetNet); err != nil {
 		return nil, err
 	}
 	for _, port := range []uint16{service.Port(), nothing.Port()} {

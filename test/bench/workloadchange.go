@@ -168,7 +168,7 @@ func (b *bench) changeInProcess(s *workloadWriter, w *workload.Workload) (c chan
 				ended, errs[2] = monotonic()
 				applied <- errors.Join(errs[:]...)
 			}()
-			saw, err = b.enrolled.connectUntil(service, to, changePatience)
+			saw, err = b.enrolled.connectUntil(service, netip.AddrPortFrom(to, service.Port()), changePatience)
 			return err
 		})
 		if err = errors.Join(err, <-applied); err != nil {

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/kmesh-net/kmesh-node/test/controlplane"
+)
+
+// livePatience is for whatever a run and its control plane do together.
+const livePatience = 10 * time.Minute
+
+// A live is a `run` that a control plane of the benchmark's configures.
+type live struct {
+	*process
+	ctx    context.Context
+	cancel context.CancelFunc
+	peer   *controlplane.Peer
+	stream *controlplane.Stream
+	opened time.Time // the stream
+	notify *net.UnixConn
+	said   string // file with what it wrote
+}
+
+// startLive brings up an empty data plane with one pod enrolled, and a run on it that
+// has opened a stream. Nothing that it does by the clock falls into a measurement.
+func (b *bench) startLive(variant string) (l *live, err error) {
+	if err := b.fresh(b.enrolled); err != nil {
+		return nil, err
+	}
+	l = &live{process: &process{}, peer: controlplane.NewPeer(controlplane.Config{}), said: filepath.Join(b.stateDir, "run.log")}
+	l.ctx, l.cancel = context.WithTimeout(context.Background(), livePatience)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, l.stop())
+		}
+	}()
+	if err := l.peer.Start(); err != nil {
+		return nil, err
+	}
+	socket := filepath.Join(b.stateDir, "notify")
+	if l.notify, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"}); err != nil {
+		return nil, err
+	}
+	said, err := os.Create(l.said)
+	if err != nil {
+		return nil, err
+	}
+	defer said.Close()
+	l.cmd = exec.Command(filepath.Join(b.build, "kmesh-node"), b.args("run", "--xds-address", l.peer.Address(),
+		"--xds-variant", variant, "--xds-node-ip", "10.0.0.1", "--admin-address", "off", "--reconcile-interval", "1h")...)
+	l.cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+socket)
+	l.cmd.Stderr = said
+	l.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := l.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start run: %w", err)
+	}
+	if l.stream, err = l.peer.Stream(l.ctx); err != nil {
+		return nil, err
+	}
+	l.opened = time.Now()
+	return l, nil
+}
+
+// ready waits until the run says that it is.
+func (l *live) ready() error {
+	if err := l.notify.SetReadDeadline(time.Now().Add(livePatience)); err != nil {
+		return err
+	}
+	b := make([]byte, 1<<16)
+	for {
+		n, err := l.notify.Read(b)
+		if err != nil {
+			return fmt.Errorf("wait for run to be ready: %w", err)
+		}
+		if bytes.HasPrefix(b[:n], []byte("READY=1")) {
+			return nil
+		}
+	}
+}
+
+// stop ends the run and its control plane. Where something went wrong before, it tells
+// what the run said.
+func (l *live) stop() (err error) {
+	defer l.cancel()
+	if l.cmd != nil && l.cmd.Process != nil {
+		err = l.cmd.Process.Signal(syscall.SIGTERM)
+		if waitErr := l.cmd.Wait(); waitErr != nil {
+			said, readErr := os.ReadFile(l.said)
+			text := strings.TrimSpace(string(said))
+			err = errors.Join(err, fmt.Errorf("run: %w: %s", waitErr, text[max(0, len(text)-600):]), readErr)
+		}
+	}
+	if l.notify != nil {
+		err = errors.Join(err, l.notify.Close(), os.Remove(l.notify.LocalAddr().String()))
+	}
+	l.peer.Stop()
+	return errors.Join(err, l.peer.Err())
+}
+
+// push sends a response and waits until it is taken.
+func (l *live) push(r controlplane.Response) error {
+	nonce, err := l.stream.Send(r)
+	if err != nil {
+		return err
+	}
+	q, err := l.stream.Answer(l.ctx, r.Type, nonce)
+	if err == nil && q.NACK() {
+		err = fmt.Errorf("the response was rejected: %s", q.Error)
+	}
+	return err
+}
+
+// A fleet is a mesh that is pushed whole, and then changed by an endpoint at a time.
+type fleet struct {
+	controlplane.Fleet
+	all []controlplane.Response
+}
+
+const fleetEndpoints = 10
+
+func newFleet(mode string, services int) (*fleet, error) {
+	f := &fleet{Fleet: controlplane.Fleet{Services: services, Endpoints: fleetEndpoints}}
+	var err error
+	if mode == modeAds {
+		f.all, err = f.Envoy()
+	} else {
+		f.all, err = f.Ambient()
+	}
+	return f, err
+}
+
+// change is a push that gives endpoint 0 of service i another address, the n-th of some.
+func (f *fleet) change(mode string, i, n int) (controlplane.Response, error) {
+	to := f.Spare(n)
+	if mode == modeWorkload {
+		return f.WorkloadOf(i, 0, to)
+	}
+	endpoints := f.Of(i)
+	endpoints[0] = to
+	return f.EndpointsOf(i, endpoints...)
+}
