@@ -41,21 +41,17 @@ func (b *bench) startLive(variant string) (l *live, err error) {
 	}
 	l = &live{process: &process{}, peer: controlplane.NewPeer(controlplane.Config{}), said: filepath.Join(b.stateDir, "run.log")}
 	l.ctx, l.cancel = context.WithTimeout(context.Background(), livePatience)
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, l.stop())
-		}
-	}()
+	defer func() { l, err = l.unless(err) }()
 	if err := l.peer.Start(); err != nil {
-		return nil, err
+		return l, err
 	}
 	socket := filepath.Join(b.stateDir, "notify")
 	if l.notify, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"}); err != nil {
-		return nil, err
+		return l, err
 	}
 	said, err := os.Create(l.said)
 	if err != nil {
-		return nil, err
+		return l, err
 	}
 	defer said.Close()
 	l.cmd = exec.Command(filepath.Join(b.build, "kmesh-node"), b.args("run", "--xds-address", l.peer.Address(),
@@ -64,10 +60,10 @@ func (b *bench) startLive(variant string) (l *live, err error) {
 	l.cmd.Stderr = said
 	l.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := l.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start run: %w", err)
+		return l, fmt.Errorf("start run: %w", err)
 	}
 	if l.stream, err = l.peer.Stream(l.ctx); err != nil {
-		return nil, err
+		return l, err
 	}
 	l.opened = time.Now()
 	return l, nil
@@ -90,17 +86,23 @@ func (l *live) ready() error {
 	}
 }
 
-// stop ends the run and its control plane. Where something went wrong before, it tells
-// what the run said.
+// unless is l where nothing went wrong; else all is ended, and the error ends in what
+// the run said.
+func (l *live) unless(err error) (*live, error) {
+	if err == nil {
+		return l, nil
+	}
+	err = errors.Join(err, l.stop())
+	said, readErr := os.ReadFile(l.said)
+	text := strings.TrimSpace(string(said))
+	return nil, errors.Join(fmt.Errorf("%w: run said: %s", err, text[max(0, len(text)-600):]), readErr)
+}
+
+// stop ends the run and its control plane.
 func (l *live) stop() (err error) {
 	defer l.cancel()
 	if l.cmd != nil && l.cmd.Process != nil {
-		err = l.cmd.Process.Signal(syscall.SIGTERM)
-		if waitErr := l.cmd.Wait(); waitErr != nil {
-			said, readErr := os.ReadFile(l.said)
-			text := strings.TrimSpace(string(said))
-			err = errors.Join(err, fmt.Errorf("run: %w: %s", waitErr, text[max(0, len(text)-600):]), readErr)
-		}
+		err = errors.Join(l.cmd.Process.Signal(syscall.SIGTERM), l.cmd.Wait())
 	}
 	if l.notify != nil {
 		err = errors.Join(err, l.notify.Close(), os.Remove(l.notify.LocalAddr().String()))

@@ -28,21 +28,17 @@ func (b *bench) syncLive(f *fleet, variant string) (l *live, s synced, err error
 	if l, err = b.startLive(variant); err != nil {
 		return nil, s, err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, l.stop())
-		}
-	}()
+	defer func() { l, err = l.unless(err) }()
 	if err = l.stream.Play(l.ctx, f.all...); err != nil {
-		return nil, s, err
+		return l, s, err
 	}
 	last := f.Services - 1
 	if err = b.arrives(f.VIP(last), f.Of(last)...); err != nil {
-		return nil, s, fmt.Errorf("after the first sync: %w", err)
+		return l, s, fmt.Errorf("after the first sync: %w", err)
 	}
 	s.took = time.Since(l.opened)
 	if s.cpu, err = l.cpu(); err != nil {
-		return nil, s, err
+		return l, s, err
 	}
 	s.peak, err = l.status("VmHWM")
 	return l, s, err
