@@ -38,13 +38,14 @@
 
 #define KW_ABI_VERSION 1
 
-#define KW_MAX_FRONTENDS 32768u
-#define KW_MAX_BLOCKS 16384u
-#define KW_MAX_PEERS 32768u
-#define KW_MAX_CHUNKS 32768u
+#define KW_WORKLOADS 32768u /* room for, unless the loader was told otherwise: --workloads */
+#define KW_MAX_FRONTENDS KW_WORKLOADS
+#define KW_MAX_BLOCKS (KW_WORKLOADS / 2)
+#define KW_MAX_PEERS KW_WORKLOADS
+#define KW_MAX_CHUNKS KW_WORKLOADS
 #define KW_MAX_COUNTERS 8192u /* struct km_counters as in abi.h; 0 is none: at random */
 #define KW_MAX_SOCKS 16384u   /* connections to waypoints, until they write */
-#define KW_MAX_DENIED 8192u   /* policies whose denials are counted */
+#define KW_MAX_DENIED (KW_WORKLOADS / 4) /* policies whose denials are counted */
 
 /* A seal over n 64-bit words, each xor its place's constant, multiplied in turn.
  * User space and programs compute the same. */
@@ -264,7 +265,7 @@ struct kw_tracks {
 
 /* km_served. Key: __u32 number of a Service, value struct kw_served. The writer makes an
  * entry for each service, as for km_denied: what connects of this node's pods came to. */
-#define KW_MAX_SERVED 16384u
+#define KW_MAX_SERVED (KW_WORKLOADS / 2)
 struct kw_served {
 	__u64 ok;
 	__u64 latency_ns; /* sum over ok */

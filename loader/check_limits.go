@@ -93,13 +93,13 @@ func (r *Report) memory(cfg *Config, need uint64) {
 		f.Detail += ", free are " + bytesOf(free)
 		f.OK = need < free
 	}
-	f.Remedy = "free memory, or lower --flow-entries and --policy-slots"
+	f.Remedy = "free memory, or lower --flow-entries, --policy-slots and --workloads"
 	for _, l := range cgroupLimits() {
 		if room := l.most - min(l.most, l.used); room < free || err != nil {
 			free, err = room, nil
 			f.Detail += "; " + l.file + " leaves " + bytesOf(room)
 			if need >= room {
-				f.OK, f.Remedy = false, "raise "+l.file+" (in a unit MemoryMax=), or lower --flow-entries and --policy-slots"
+				f.OK, f.Remedy = false, "raise "+l.file+" (in a unit MemoryMax=), or lower --flow-entries, --policy-slots and --workloads"
 			}
 		}
 	}

@@ -48,6 +48,7 @@ type Config struct {
 	Workload    WorkloadSettings
 	XDPMode     string // workload mode, as the next two
 	FlowEntries uint32 // of the cache of verdicts, a power of two
+	Workloads   uint32 // that there is room for, a power of two: it sizes the maps of the configuration
 	PolicySlots uint32 // of 64 bytes for compiled policies, a power of two; the map has twice that
 	// LockTimeout is how long a writer of the store waits for another.
 	LockTimeout time.Duration
@@ -108,6 +109,7 @@ func Default() Config {
 		XDPMode:     XDPGeneric,
 		FlowEntries: defaultFlows,
 		PolicySlots: MinPolicySlots,
+		Workloads:   defaultWorkloads,
 		LockTimeout: 5 * time.Second,
 		Doing:       func(string) {},
 		Log:         logrus.StandardLogger(),

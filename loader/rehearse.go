@@ -114,7 +114,7 @@ type scratch struct {
 // rehearse loads the programs once more and has them send connections around.
 func (t *trial) rehearse(v variant) (err error) {
 	cfg := *t.h.cfg
-	cfg.FlowEntries, cfg.PolicySlots = 2, MinPolicySlots
+	cfg.FlowEntries, cfg.PolicySlots, cfg.Workloads = 2, MinPolicySlots, MinWorkloads
 	cfg.Settings.ManageAll = true // of the scratch maps: the cookie of a namespace need not be known
 	s := &scratch{Handles: Handles{cfg: &cfg, fds: map[string]int{}}, progs: map[string]int{}}
 	defer s.close()

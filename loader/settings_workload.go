@@ -36,6 +36,10 @@ const (
 	workloadABI  = uint32(C.KW_ABI_VERSION)
 	waypointPort = 15019
 	defaultFlows = uint32(C.KW_FLOWS)
+	// defaultWorkloads is how many the maps of the objects have room for, MinWorkloads the
+	// least of Config.Workloads.
+	defaultWorkloads = uint32(C.KW_WORKLOADS)
+	MinWorkloads     = uint32(1024)
 	// MinPolicySlots is the least of Config.PolicySlots, and its default.
 	MinPolicySlots = uint32(C.KW_POLICY_SLOTS)
 	// MaxName is the longest NodeName, Region, Zone or Subzone in bytes.

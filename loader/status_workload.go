@@ -28,6 +28,8 @@ type WorkloadStatus struct {
 	XDPMode     string       `json:"xdp_mode"`
 	FlowEntries uint32       `json:"flow_entries"`
 	PolicySlots uint32       `json:"policy_slots"`
+	// Workloads is how many there is room for.
+	Workloads uint32 `json:"workloads"`
 
 	Rare WorkloadRare `json:"rare"`
 }
@@ -48,6 +50,8 @@ func (w *WorkloadStatus) read(name string, fd int, info mapInfo) error {
 	switch name {
 	case "km_flow":
 		w.FlowEntries = info.MaxEntries
+	case "km_peer":
+		w.Workloads = info.MaxEntries
 	case "km_policy":
 		w.PolicySlots = info.MaxEntries / 2
 	case "km_pstate":

@@ -265,6 +265,7 @@ func addWorkload(head *table, w *loader.WorkloadStatus, u *workload.Usage) {
 	head.add("xdpauth", w.XDPMode)
 	head.add("verdicts kept", w.FlowEntries)
 	head.add("policy slots", w.PolicySlots)
+	head.add("room for workloads", w.Workloads)
 	r := &w.Rare
 	head.add("rare events", fmt.Sprintf("%d read again, %d given up, %d without metadata, %d with early data, %d silent at a waypoint, "+
 		"%d packets not parsed, %d events lost, %d of the node let in", r.Reread, r.Unsealed, r.NoWaypoint, r.EarlyData, r.Silent,

@@ -22,6 +22,7 @@ func workloadFlags() []cli.Flag {
 		&cli.StringFlag{Name: "locality", Usage: "where this node is: REGION[/ZONE[/SUBZONE]] (default: that of its workloads)"},
 		&cli.StringFlag{Name: "xdp-mode", Value: d.XDPMode, Usage: "xdpauth on the devices of pods: generic or native"},
 		&cli.UintFlag{Name: "flow-entries", Value: uint(d.FlowEntries), Usage: "verdicts that are kept, 64 bytes each; a power of two"},
+		&cli.UintFlag{Name: "workloads", Value: uint(d.Workloads), Usage: "how many workloads there is room for, about 64 bytes each; a power of two"},
 		&cli.UintFlag{Name: "policy-slots", Value: uint(d.PolicySlots), Usage: "room for compiled policies, 128 bytes each; a power of two"},
 	}
 }
@@ -69,6 +70,9 @@ func workloadConfig(ctx *cli.Context, cfg *loader.Config) (err error) {
 		}
 	}
 	if cfg.FlowEntries, err = powerOfTwo(ctx, "flow-entries", 2, 1<<24); err != nil {
+		return err
+	}
+	if cfg.Workloads, err = powerOfTwo(ctx, "workloads", uint(loader.MinWorkloads), 1<<20); err != nil {
 		return err
 	}
 	cfg.PolicySlots, err = powerOfTwo(ctx, "policy-slots", uint(loader.MinPolicySlots), 1<<22)

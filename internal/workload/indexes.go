@@ -42,7 +42,7 @@ func (t *table[K]) take(key K) uint32 {
 }
 
 // maxIndex is above any index that is ever given out.
-const maxIndex = 1 << 18
+const maxIndex = 1 << 21
 
 // adopt counts a peer that has index i already, and gives the index to key, which the
 // peer should have, unless another key has it. An index of nobody stays in use.

@@ -214,17 +214,22 @@ func (s *Store) checkRoom(l *live, p *plan) error {
 	for _, c := range []struct {
 		name, of string
 		need     int
+		each     int // workloads for each of its entries that there is room for
 	}{
-		{"km_res", "parts of messages, old and new", l.chunks + p.chunks},
-		{"km_block", "blocks of endpoints, old and new", l.blockCount + len(p.retired.blocks) + len(l.retired.blocks) + len(l.leaving.blocks) + l.model.beyond},
-		{"km_frontend", "addresses and ports of services, old and new", len(l.frontends) + len(p.gone)},
-		{"km_peer", "addresses, old and new", len(l.peers) + len(p.peersGone)},
+		{"km_res", "parts of messages, old and new", l.chunks + p.chunks, 1},
+		{"km_block", "blocks of endpoints, old and new", l.blockCount + len(p.retired.blocks) + len(l.retired.blocks) + len(l.leaving.blocks) + l.model.beyond, 2},
+		{"km_frontend", "addresses and ports of services, old and new", len(l.frontends) + len(p.gone), 1},
+		{"km_peer", "addresses, old and new", len(l.peers) + len(p.peersGone), 1},
 	} {
 		limit := s.maps.room[c.name]
 		if c.need > limit {
+			workloads := 1
+			for workloads < c.need*c.each {
+				workloads *= 2
+			}
 			return &exit.Error{Code: exit.Rejected, Step: "check configuration", Object: c.name,
 				Err:    fmt.Errorf("%d %s are more than the limit of %d", c.need, c.of, limit),
-				Remedy: "what was there before stays; apply less at once, or less"}
+				Remedy: fmt.Sprintf("what was there before stays; up --workloads %d makes room", workloads)}
 		}
 	}
 	return nil
