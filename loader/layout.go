@@ -151,6 +151,16 @@ func (k *node) fateOf(m mapRow, fd int) (f fate, why string, err error) {
 	return migrate, why, nil
 }
 
+// cannotMigrate says that what a map holds cannot be brought over.
+func (k *node) cannotMigrate(m mapRow, why error) error {
+	if fd, there := k.fds[m.name]; there && m.entries != nil {
+		if have, err := k.kernel.of(fd); err == nil && have.MaxEntries > m.entries(k.cfg) {
+			return loadError("migrate map", m.name, why, "give the --workloads of before, or more")
+		}
+	}
+	return loadError("migrate map", m.name, fmt.Errorf("%w: %w", ErrLayout, why), remedyLayout)
+}
+
 func (k *node) needLayouts() (err error) {
 	if k.layouts == nil {
 		k.layouts, err = layouts(k.cfg)
@@ -173,7 +183,7 @@ func (k *node) findFates() error {
 			return err
 		}
 		if f == refuse {
-			return loadError("migrate map", m.name, fmt.Errorf("%w: %s", ErrLayout, why), remedyLayout)
+			return k.cannotMigrate(m, errors.New(why))
 		}
 		k.fates[m.name] = verdict{f, why}
 	}

@@ -76,7 +76,7 @@ func (k *node) migrateMaps(old map[string]int) error {
 		if err := k.migrateMap(m, from); err != nil {
 			var no *cannotMove
 			if errors.As(err, &no) {
-				return loadError("migrate map", m.name, fmt.Errorf("%w: %w", ErrLayout, err), remedyLayout)
+				return k.cannotMigrate(m, err)
 			}
 			return loadError("migrate map", m.name, err, "")
 		}

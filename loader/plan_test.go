@@ -142,6 +142,7 @@ func TestPlanForetellsWhatBecomesOfPods(t *testing.T) {
 		"judged traffic": func(_ *testing.T, h *host, _ string, _ uint64) { h.cfg.Workload.JudgeNode = true },
 		"another name":   func(_ *testing.T, h *host, _ string, _ uint64) { h.cfg.Workload.NodeName = "another" },
 		"more flows":     func(_ *testing.T, h *host, _ string, _ uint64) { h.cfg.FlowEntries *= 2 },
+		"more workloads": func(_ *testing.T, h *host, _ string, _ uint64) { h.cfg.Workloads *= 2 },
 		"more policies":  func(_ *testing.T, h *host, _ string, _ uint64) { h.cfg.PolicySlots *= 2 },
 		"a lost tail call": func(t *testing.T, h *host, _ string, _ uint64) {
 			must(t, mapDelete(h.pinned(mapDir, "km_tail_msg"), uint32(0)))

@@ -206,7 +206,7 @@ func (s *Status) readMap(name string, fd int) error {
 	case "km_netns":
 		s.cookies, err = netnsKeys(fd)
 		s.Enrolled = len(s.cookies)
-	case "km_node", "km_wstats", "km_pstate", "km_flow", "km_policy":
+	case "km_node", "km_wstats", "km_pstate", "km_flow", "km_policy", "km_peer":
 		err = s.Workload.read(name, fd, info)
 	}
 	return err

@@ -79,7 +79,7 @@ func (t *transfer) read() ([]converted, error) {
 		return nil, err
 	}
 	if t.have.Type == mapTypeHash && len(now) > int(t.want.MaxEntries) {
-		return nil, cannot("%d entries are in use, this build has room for %d", len(now), t.want.MaxEntries)
+		return nil, cannot("%d entries are in use, there is to be room for %d", len(now), t.want.MaxEntries)
 	}
 	clear(t.dropped)
 	l := make([]converted, 0, len(now))

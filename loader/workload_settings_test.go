@@ -4,10 +4,16 @@ package loader
 
 import (
 	"errors"
+	"fmt"
 	"os/exec"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/kmesh-net/kmesh-node/internal/exit"
+	"github.com/kmesh-net/kmesh-node/internal/workload"
+	"github.com/kmesh-net/kmesh-node/internal/xds"
+	wapi "github.com/kmesh-net/kmesh-node/proto/workload"
 )
 
 // pstate is what packets are judged by.
@@ -113,4 +119,63 @@ func TestAnotherXDPModeIsAttachedAnewAndTakenBack(t *testing.T) {
 	}
 	h.noProblem()
 	h.upAgainChangesNothing()
+}
+
+// Room for workloads grows and shrinks on a live host: what is configured stays, and a
+// writer that has the old maps open finds out. What does not fit any more is refused.
+func TestRoomForWorkloadsIsASetting(t *testing.T) {
+	h := newWorkloadHost(t)
+	h.cfg.Workloads = MinWorkloads
+	must(t, h.up())
+	pods := func(n int) (docs []xds.Document) {
+		d := xds.Document{Path: "pods", Kind: xds.KindAddress}
+		for i := range n {
+			d.Resources = append(d.Resources, &wapi.Address{Type: &wapi.Address_Workload{Workload: &wapi.Workload{
+				Uid: fmt.Sprintf("pod%d", i), Namespace: "ns", Addresses: [][]byte{{10, 1, byte(i >> 8), byte(i)}}}}})
+		}
+		return []xds.Document{d}
+	}
+	apply := func(n int) (err error) {
+		h.withWriter(func(s *workload.Store) error {
+			_, err = s.Apply(pods(n), false)
+			return nil
+		})
+		return err
+	}
+	count := func() (n int) {
+		h.withWriter(func(s *workload.Store) error {
+			u, err := s.Stats()
+			n = u.Workloads
+			return err
+		})
+		return n
+	}
+	must(t, apply(1000))
+	if err := apply(1500); err == nil || !strings.Contains(err.Error(), "up --workloads 2048 makes room") {
+		t.Errorf("more than fit: %v", err)
+	}
+	h.withWriter(func(old *workload.Store) error {
+		h.cfg.Workloads *= 2
+		must(t, h.up())
+		if _, err := old.Apply(pods(1001), false); exit.Code(err) != exit.NotUp {
+			t.Errorf("a writer of the old maps: %v", err)
+		}
+		return nil
+	})
+	if n := count(); n != 1000 || h.status().Workload.Workloads != 2*MinWorkloads {
+		t.Errorf("%d workloads, room for %d", n, h.status().Workload.Workloads)
+	}
+	h.noProblem()
+	h.upAgainChangesNothing()
+	must(t, apply(1500))
+	before := h.record()
+	h.cfg.Workloads = MinWorkloads
+	if err := h.up(); exit.Code(err) != exit.Load || !strings.Contains(err.Error(), "--workloads") {
+		t.Errorf("up with less room than is in use: %v", err)
+	}
+	h.cfg.Workloads *= 2
+	if !h.record().same(before) || count() != 1500 {
+		t.Error("an up that was refused changed something")
+	}
+	h.noProblem()
 }
