@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/kmesh-net/kmesh-node/internal/cni"
+	"github.com/kmesh-net/kmesh-node/internal/datalog"
 	"github.com/kmesh-net/kmesh-node/internal/xdsclient"
 	"github.com/kmesh-net/kmesh-node/loader"
 )
@@ -23,6 +24,8 @@ var enumerations = map[string][]string{
 	"control-address":    {"on", "off"},
 	"connect-ret":        {loader.ConnectRetAuto, loader.ConnectRetSysExit, loader.ConnectRetOff},
 	"outlier-detection":  {"on", "off"},
+	dataLogLevel:         datalog.Levels(),
+	serviceCounters:      {"on", "off"},
 	"node-traffic":       {"exempt", "judge"},
 	"xdp-mode":           {loader.XDPGeneric, loader.XDPNative},
 	"cni-failure-policy": {cni.Open, cni.Closed},

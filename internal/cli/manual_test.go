@@ -69,6 +69,9 @@ func TestEnumerationsAreWhatTheCommandsTake(t *testing.T) {
 			if err == nil && word == "run" {
 				_, err = readXDS(ctx, cfg)
 			}
+			if err == nil && word == "run" {
+				_, _, err = readDataLog(ctx)
+			}
 			return err
 		}
 		args := []string{"kmesh-node", word, "--" + name, value}

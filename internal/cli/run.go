@@ -33,6 +33,7 @@ func (c *command) run() *cli.Command {
 		&cli.DurationFlag{Name: "reconcile-interval", Value: reconcileInterval, Usage: "how often what is loaded and attached is compared and repaired"})
 	flags = append(flags, xdsFlags()...)
 	flags = append(flags, adminFlags()...)
+	flags = append(flags, dataLogFlags()...)
 	return &cli.Command{Name: "run", Usage: "up, then stay until SIGTERM; the data plane outlives it", Flags: flags,
 		Action: noArgs(func(ctx *cli.Context) error {
 			cfg, err := c.upConfig(ctx)
@@ -54,6 +55,9 @@ func (c *command) run() *cli.Command {
 			cfg.Aside = d.keeper.Aside
 			d.src = newSource(cfg, d.keeper, listFlag(ctx, "config"))
 			if err := d.addAdmin(ctx, interval); err != nil {
+				return err
+			}
+			if err := d.addDataLog(ctx); err != nil {
 				return err
 			}
 			if control != nil {
@@ -103,10 +107,11 @@ type daemon struct {
 	seen    uint64 // fingerprint of the files when they were read
 	err     error  // of the last turn
 
-	keeper *keeper.Keeper // of the maps, for the parts
-	parts  []part
-	live   *live // nil: no control plane
-	pulse  pulse
+	keeper  *keeper.Keeper // of the maps, for the parts
+	parts   []part
+	live    *live // nil: no control plane
+	datalog *dataLog
+	pulse   pulse
 }
 
 // part is something that runs beside the loop.

@@ -17,6 +17,7 @@ import (
 	"unsafe"
 
 	"github.com/kmesh-net/kmesh-node/internal/bpfmap"
+	"github.com/kmesh-net/kmesh-node/internal/ring"
 )
 
 // idle is how long a wait for events lasts at most: programs wake a reader only when
@@ -41,12 +42,12 @@ type Handler struct {
 // is read, too. What was in the ring before is dropped: it is from another reader's
 // time.
 func Follow(ctx context.Context, m Maps, h Handler) (err error) {
-	r, err := openRing(m.Event)
+	r, err := ring.Open(m.Event, eventSize)
 	if err != nil {
 		return err
 	}
-	defer r.close()
-	if err := r.drain(func(Event) error { return nil }); err != nil {
+	defer r.Close()
+	if err := r.Drain(func([]byte) error { return nil }); err != nil {
 		return err
 	}
 	lost, err := lostEvents(m.Stats)
@@ -79,19 +80,30 @@ func Follow(ctx context.Context, m Maps, h Handler) (err error) {
 				return err
 			}
 		}
-		n, err := r.read(h.Event)
+		n, err := r.Read(decoded(h.Event))
 		if err != nil {
 			return err
 		}
 		if n > 0 {
 			continue
 		}
-		if err := r.wait(idle); err != nil {
+		if err := r.Wait(idle); err != nil {
 			return err
 		}
 	}
 	l.end()
-	return r.drain(h.Event)
+	return r.Drain(decoded(h.Event))
+}
+
+// decoded has do called with what a record holds.
+func decoded(do func(Event) error) func([]byte) error {
+	return func(b []byte) error {
+		e, err := decode(b)
+		if err != nil {
+			return err
+		}
+		return do(e)
+	}
 }
 
 // lostEvents is km_wstats.lost_events over all CPUs.

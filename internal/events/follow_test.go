@@ -15,6 +15,8 @@ import (
 
 	bpf "github.com/aquasecurity/libbpfgo"
 	"golang.org/x/sys/unix"
+
+	"github.com/kmesh-net/kmesh-node/internal/ring"
 )
 
 const (
@@ -197,14 +199,14 @@ func TestARingOfMoreThanABatchIsReadWhole(t *testing.T) {
 	for w.report(wire(1)) {
 		n++
 	}
-	r, err := openRing(w.ring.FileDescriptor())
+	r, err := ring.Open(w.ring.FileDescriptor(), eventSize)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.close()
+	defer r.Close()
 	var got []int
 	for {
-		k, err := r.read(func(Event) error { return nil })
+		k, err := r.Read(func([]byte) error { return nil })
 		if err != nil {
 			t.Fatal(err)
 		}

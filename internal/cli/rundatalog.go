@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"github.com/urfave/cli/v2"
+
+	"github.com/kmesh-net/kmesh-node/internal/datalog"
+	"github.com/kmesh-net/kmesh-node/internal/exit"
+	"github.com/kmesh-net/kmesh-node/internal/ratelimit"
+	"github.com/kmesh-net/kmesh-node/internal/store"
+	"github.com/kmesh-net/kmesh-node/internal/workload"
+	"github.com/kmesh-net/kmesh-node/loader"
+)
+
+const (
+	dataLogLevel    = "data-log-level"
+	serviceCounters = "service-counters"
+	// linesPerSecond is how much of the data plane's log goes into that of the process.
+	linesPerSecond = 200
+	// namesFor is how long names of services are kept.
+	namesFor = 10 * time.Second
+)
+
+func dataLogFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: dataLogLevel, Value: datalog.Off.String(), Usage: "what the data plane tells of single connections: off, error, info (each one that is led elsewhere or denied) or debug (why one was left alone)"},
+		&cli.StringFlag{Name: serviceCounters, Value: "on", Usage: "count what connects came to by service while this runs: on, or off, which spares each connect a quarter of a microsecond (workload mode; ads mode always counts)"},
+	}
+}
+
+// dataLog is what a `run` asks the data plane to tell: its log, at a level that changes
+// live, and counters by service.
+type dataLog struct {
+	d     *daemon
+	first datalog.Level
+	count bool
+
+	mu     sync.Mutex
+	watch  *datalog.Watch // nil: not started
+	stop   context.CancelFunc
+	ended  chan error
+	reader *datalog.Reader
+
+	names map[uint32]string
+	until time.Time
+	limit ratelimit.Limiter
+	told  time.Time // when what was left out was last told of
+	lost  uint64
+}
+
+func readDataLog(ctx *cli.Context) (level datalog.Level, count bool, err error) {
+	if level, err = datalog.ParseLevel(ctx.String(dataLogLevel)); err != nil {
+		return level, false, usage("--%s: %w", dataLogLevel, err)
+	}
+	word := ctx.String(serviceCounters)
+	if !slices.Contains(enumerations[serviceCounters], word) {
+		return level, false, usage("--%s %s: it is on or off", serviceCounters, word)
+	}
+	return level, word == "on", nil
+}
+
+func (d *daemon) addDataLog(ctx *cli.Context) error {
+	level, count, err := readDataLog(ctx)
+	if err != nil {
+		return err
+	}
+	d.datalog = &dataLog{d: d, first: level, count: count, limit: ratelimit.Limiter{PerSecond: linesPerSecond}}
+	d.parts = append(d.parts, d.datalog)
+	return nil
+}
+
+// start sets what was asked for, whatever a `run` before this one left behind.
+func (l *dataLog) start(context.Context) error {
+	l.mu.Lock()
+	err := l.d.keeper.Handles(func(h *loader.Handles) (err error) {
+		l.watch, err = datalog.OpenWatch(h.FD("km_watch"))
+		return err
+	})
+	if err == nil {
+		l.watch.SetLevel(datalog.Off)
+		l.watch.Count(l.count)
+	}
+	l.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return l.SetLevel(l.first.String())
+}
+
+// close has the data plane tell nothing any more: nobody would read it.
+func (l *dataLog) close() error {
+	err := l.SetLevel(datalog.Off.String())
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.watch.Count(false)
+	err = errors.Join(err, l.watch.Close())
+	l.watch = nil
+	return err
+}
+
+var errNotYet = errors.New("the data plane is not up yet, or not any more")
+
+// Level is the level that is set.
+func (l *dataLog) Level() (string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.watch == nil {
+		return "", &exit.Error{Code: exit.NotUp, Step: "get log level", Object: "data plane", Err: errNotYet, Remedy: "ask again"}
+	}
+	return l.watch.Level().String(), nil
+}
+
+// SetLevel is in force for the next connect.
+func (l *dataLog) SetLevel(name string) error {
+	const step = "set log level of the data plane"
+	level, err := datalog.ParseLevel(name)
+	if err != nil {
+		return &exit.Error{Code: exit.Usage, Step: step, Object: name, Err: err}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.watch == nil {
+		return &exit.Error{Code: exit.NotUp, Step: step, Object: name, Err: errNotYet, Remedy: "ask again"}
+	}
+	before := l.watch.Level()
+	if level != datalog.Off {
+		if err := l.follow(); err != nil {
+			return fmt.Errorf("%s: %w", step, err)
+		}
+	}
+	l.watch.SetLevel(level)
+	if level == datalog.Off {
+		err = l.unfollow()
+	}
+	if level != before {
+		l.d.cfg.Log.Infof("log level of the data plane: %s", level)
+	}
+	return err
+}
+
+// follow begins to read, unless it is read already.
+func (l *dataLog) follow() error {
+	if l.stop != nil {
+		return nil
+	}
+	err := l.d.keeper.Handles(func(h *loader.Handles) (err error) {
+		l.reader, err = datalog.NewReader(h.FD("km_log"), l.watch)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	r, ended := l.reader, make(chan error, 1)
+	l.stop, l.ended = stop, ended
+	go func() { ended <- r.Follow(ctx, l.tell) }()
+	return nil
+}
+
+// unfollow reads what is there, and ends reading.
+func (l *dataLog) unfollow() error {
+	if l.stop == nil {
+		return nil
+	}
+	l.stop()
+	err := <-l.ended
+	l.reader.Close()
+	l.stop, l.reader = nil, nil
+	return err
+}
+
+// tell logs entries, and once a second what was left out. It is called by the reader's
+// goroutine alone.
+func (l *dataLog) tell(entries []datalog.Entry, lost uint64) {
+	now := time.Now()
+	log := l.d.cfg.Log.WithField("event", "data-plane")
+	var shown []datalog.Entry
+	for i := range entries {
+		if l.limit.Allow(now) {
+			shown = append(shown, entries[i])
+		}
+	}
+	l.name(shown, now)
+	for i := range shown {
+		e := &shown[i]
+		line := log
+		if when, err := wallClock(e.Time); err == nil {
+			line = line.WithTime(when)
+		}
+		if e.Netns != 0 {
+			line = line.WithFields(logrus.Fields{"netns": e.Netns, "pid": e.PID})
+		}
+		level := logrus.InfoLevel
+		if e.Level == datalog.Error {
+			level = logrus.ErrorLevel
+		}
+		line.Log(level, e.Text(l.names[e.Number()]))
+	}
+	l.lost += lost
+	if now.Sub(l.told) < time.Second {
+		return
+	}
+	l.told = now
+	if n := l.limit.Dropped(); n > 0 {
+		log.Warnf("%d lines of the data plane's log left out: more than %d a second", n, linesPerSecond)
+	}
+	if l.lost > 0 {
+		log.Warnf("%d lines of the data plane's log lost: more came than could be read", l.lost)
+		l.lost = 0
+	}
+}
+
+// name finds the names of what entries are about, all in one look at the maps.
+func (l *dataLog) name(entries []datalog.Entry, now time.Time) {
+	if now.After(l.until) {
+		l.names, l.until = map[uint32]string{}, now.Add(namesFor)
+	}
+	var unknown []uint32
+	for i := range entries {
+		n := entries[i].Number()
+		if _, known := l.names[n]; n != 0 && !known {
+			l.names[n] = fmt.Sprintf("(number %d)", n)
+			unknown = append(unknown, n)
+		}
+	}
+	if len(unknown) == 0 {
+		return
+	}
+	var err error
+	if l.d.cfg.Mode == loader.Ads {
+		err = l.d.keeper.Ads(func(s *store.Store, _ *loader.Handles) error {
+			for _, n := range unknown {
+				name, err := s.ClusterName(n)
+				if errors.Is(err, store.ErrNotFound) {
+					continue
+				}
+				if err != nil {
+					return err
+				}
+				l.names[n] = "cluster " + name
+			}
+			return nil
+		})
+	} else {
+		err = l.d.keeper.Workload(func(s *workload.Store, _ *loader.Handles) error {
+			for _, n := range unknown {
+				if kind, name, ok := s.Resource(n); ok {
+					l.names[n] = kind + " " + name
+				}
+			}
+			return nil
+		})
+	}
+	if err != nil {
+		l.d.cfg.Log.WithError(err).Warn("names for the data plane's log could not be read: numbers stand for them")
+	}
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package datalog
+
+import (
+	"context"
+	"time"
+
+	"github.com/kmesh-net/kmesh-node/internal/ring"
+)
+
+// look is how often a reader looks into the ring: programs wake nobody.
+const look = 100 * time.Millisecond
+
+// Reader reads km_log.
+type Reader struct {
+	ring  *ring.Ring
+	watch *Watch
+	lost  uint64
+}
+
+// NewReader reads the map at fd, which may be closed after that, from now on: what is in it is of
+// an earlier reader's time.
+func NewReader(fd int, w *Watch) (*Reader, error) {
+	r, err := ring.Open(fd, entrySize)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.Drain(func([]byte) error { return nil }); err != nil {
+		r.Close()
+		return nil, err
+	}
+	return &Reader{ring: r, watch: w, lost: w.Lost()}, nil
+}
+
+// Close frees what the Reader holds.
+func (r *Reader) Close() { r.ring.Close() }
+
+// Follow calls do with what programs told since the last time, ten times a second and once
+// more when ctx ends, which is no error. lost counts what found no room in between.
+func (r *Reader) Follow(ctx context.Context, do func(entries []Entry, lost uint64)) error {
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
+		var l []Entry
+		if err := r.ring.Drain(func(b []byte) error { l = append(l, decode(b)); return nil }); err != nil {
+			return err
+		}
+		lost := r.watch.Lost()
+		do(l, lost-r.lost)
+		r.lost = lost
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package datalog is the log of the data plane: what its programs tell of single connects
+// and packets while a level is set, and the switch of that and of counting by service.
+package datalog
+
+/*
+#include "bpf/abi.h"
+*/
+import "C"
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kmesh-net/kmesh-node/internal/bpfmap"
+)
+
+// Level is up to where the data plane tells.
+type Level uint64
+
+// The levels. Error is what went wrong, Info each connection that was led elsewhere or
+// denied, Debug also why a connection was left alone.
+const (
+	Off   Level = C.KM_LOG_OFF
+	Error Level = C.KM_LOG_ERROR
+	Info  Level = C.KM_LOG_INFO
+	Debug Level = C.KM_LOG_DEBUG
+)
+
+var levels = []string{Off: "off", Error: "error", Info: "info", Debug: "debug"}
+
+// Levels are the names of the levels, the least first.
+func Levels() []string { return slices.Clone(levels) }
+
+func (l Level) String() string {
+	if int(l) < len(levels) {
+		return levels[l]
+	}
+	return fmt.Sprintf("level %d", uint64(l))
+}
+
+// ParseLevel reads the name of a level.
+func ParseLevel(s string) (Level, error) {
+	if i := slices.Index(levels, s); i >= 0 {
+		return Level(i), nil
+	}
+	return Off, fmt.Errorf("log level %q of the data plane: it is %s", s, strings.Join(levels, ", "))
+}
+
+// Watch is km_watch, which programs read. Its methods may be called from any goroutine.
+type Watch struct {
+	mem  []byte
+	w    *C.struct_km_watch
+	last uint64 // of CountFor
+}
+
+// OpenWatch opens the map at fd, which may be closed after that.
+func OpenWatch(fd int) (*Watch, error) {
+	mem, err := bpfmap.Map(fd, int(unsafe.Sizeof(C.struct_km_watch{})))
+	if err != nil {
+		return nil, fmt.Errorf("map km_watch: %w", err)
+	}
+	return &Watch{mem: mem, w: (*C.struct_km_watch)(unsafe.Pointer(&mem[0]))}, nil
+}
+
+// Close frees what the Watch holds; what was set stays.
+func (w *Watch) Close() error {
+	if err := unix.Munmap(w.mem); err != nil {
+		return fmt.Errorf("unmap km_watch: %w", err)
+	}
+	return nil
+}
+
+func word(at *C.__u64) *uint64 { return (*uint64)(unsafe.Pointer(at)) }
+
+// Level is the level that is set.
+func (w *Watch) Level() Level { return Level(atomic.LoadUint64(word(&w.w.level))) }
+
+// SetLevel is in force for the next connect.
+func (w *Watch) SetLevel(l Level) { atomic.StoreUint64(word(&w.w.level), uint64(l)) }
+
+// Lost counts the entries that found no room, ever.
+func (w *Watch) Lost() uint64 { return atomic.LoadUint64(word(&w.w.lost)) }
+
+// Count has workload mode count connects by service, or no longer.
+func (w *Watch) Count(on bool) {
+	var v uint64
+	if on {
+		v = 1
+	}
+	atomic.StoreUint64(word(&w.w.count), v)
+}
+
+// CountFor has it do so for d from now on, which may be less than before.
+func (w *Watch) CountFor(d time.Duration) error {
+	now, err := monotonic()
+	if err != nil {
+		return err
+	}
+	w.last = uint64(now + d)
+	atomic.StoreUint64(word(&w.w.count_until), w.last)
+	return nil
+}
+
+// CountNoMore ends what CountFor began, unless somebody else has prolonged it.
+func (w *Watch) CountNoMore() {
+	atomic.CompareAndSwapUint64(word(&w.w.count_until), w.last, 0)
+}
+
+// Counts says whether connects are counted.
+func (w *Watch) Counts() (bool, error) {
+	now, err := monotonic()
+	return atomic.LoadUint64(word(&w.w.count)) != 0 || atomic.LoadUint64(word(&w.w.count_until)) > uint64(now), err
+}
+
+// monotonic is the clock that programs read.
+func monotonic() (time.Duration, error) {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		return 0, fmt.Errorf("read clock: %w", err)
+	}
+	return time.Duration(ts.Nano()), nil
+}
