@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/kmesh-net/kmesh-node/test/controlplane"
+)
+
+// mangled is a cluster whose only endpoint has no port that there is.
+func mangled(name string) obj {
+	c := static(name, epA1)
+	c["loadAssignment"] = cla(name, locality(0, 0, obj{"endpoint": obj{"address": obj{
+		"socketAddress": obj{"address": "10.0.0.1", "portValue": 70000}}}}))
+	return c
+}
+
+// What is wrong is named with its field, what it was before stays, and all the rest of the
+// response and of the stream is in force.
+func TestLiveBadResourceIsRejectedAndNoOther(t *testing.T) {
+	variants(t, func(t *testing.T, variant string) {
+		n, _, c := site(t)
+		cp := newPeer(t, controlplane.Config{})
+		s := n.linked(cp.Address(), variant)
+		st := cp.next()
+		st.taken(cds(static("a", epA1), static("b", epB1)), lds(listener(service, toCluster("a")), listener(service6, toCluster("b"))))
+		s.hear(0, "READY=1")
+		before := n.generation()
+		st.rejected(cds(mangled("a"), static("b", six1), static("new", six2)), "a", "70000", "1 of 3", "port")
+		reaches(t, c, map[string]string{service: epA1, service6: six1})
+		if after := n.generation(); after != before+1 {
+			t.Errorf("generation %d, then %d", before, after)
+		}
+		if got := n.held("clusters"); !slices.Equal(got, []string{"a", "b", "new"}) {
+			t.Errorf("clusters %q", got)
+		}
+		s.logged("70000")
+		// A listener whose only change is wrong stays where it is.
+		wrong := listener(service, toCluster(""))
+		st.rejected(lds(wrong, listener(service6, toCluster("new"))), listenerName(service), "cluster")
+		reaches(t, c, map[string]string{service: epA1, service6: six2})
+		// And it goes on: once it is right it is in force.
+		st.taken(cds(static("a", epA2), static("new", six1)))
+		reaches(t, c, map[string]string{service: epA2, service6: six1})
+		s.stop(exitDone)
+	})
+}
+
+func listenerName(addr string) string { return listener(addr, obj{})["name"].(string) }
+
+func TestLiveWorkloadBadResourceIsRejectedAndNoOther(t *testing.T) {
+	m, c := lane(t)
+	cp := newPeer(t, controlplane.Config{})
+	s := m.linked(cp.Address(), "")
+	st := cp.next()
+	st.taken(wds(serviceA(), a1(), wsvc("b", vips("10.96.0.2"), wport(80, 9090)), wpod("b1", ip2, serves("b", wport(80, 9090)))), policies())
+	s.hear(0, "READY=1")
+	wrong := a1("addresses", [][]byte{{1, 2, 3}})
+	st.rejected(wdelta(nil, wrong, wpod("b1", ip3, serves("b", wport(80, 9090)))), uid("a1"), "addresses")
+	reaches(t, c, map[string]string{vipA: at(ip1, 8080), vipB: at(ip3, 9090)})
+	bad := policy("p", "NAMESPACE", "DENY", onlyWhen("sourceIps", []obj{{"address": []byte{1}, "length": 8}}))
+	st.rejected(policyDelta(nil, bad, policy("q", "NAMESPACE", "DENY", onlyWhen("destinationPorts", []int{1}))), "ns/p", "source_ips")
+	m.wantNames("policies", "name", "ns/q")
+	st.taken(wdelta(nil, with(a1(), "addresses", [][]byte{ipBytes(ip4)})))
+	wantReach(t, c, vipA, at(ip4, 8080))
+	s.stop(exitDone)
+}
+
+// garbage does not even parse, or is of another type than its response.
+func garbage(typeURL, name string) controlplane.Resource {
+	return controlplane.Resource{Name: name, Body: &anypb.Any{TypeUrl: typeURL, Value: []byte{0xff, 0xff, 0xff}}}
+}
+
+func TestLiveGarbageIsRejected(t *testing.T) {
+	variants(t, func(t *testing.T, variant string) {
+		n, _, c := site(t)
+		cp := newPeer(t, controlplane.Config{})
+		s := n.linked(cp.Address(), variant)
+		st := cp.next()
+		listeners := lds(listener(service, toCluster("a")))
+		st.taken(cds(static("a", epA1)), listeners)
+		s.hear(0, "READY=1")
+
+		good := said(t, cds(static("a", epA2)))
+		r := good
+		r.Resources = append(r.Resources, garbage(controlplane.Cluster, "torn"), garbage("type.googleapis.com/google.protobuf.Empty", "other"))
+		q := st.answered(r)
+		cp.wantNACK(q, "2 of 3")
+		if variant == "delta" { // the state of the world does not say its name
+			cp.wantNACK(q, "torn", "other")
+		}
+		wantReach(t, c, service, epA2)
+
+		// What was not asked for, answers to nobody, and no answer at all.
+		before := n.generation()
+		for _, x := range []controlplane.Response{
+			{Type: "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret", Version: "1"},
+			{Type: "", Version: "1"},
+			{Type: "nonsense", Version: "1", Resources: []controlplane.Resource{garbage("nonsense", "x")}},
+		} {
+			if _, err := st.Send(x); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// The same response again, with the same nonce.
+		same := cp.versioned(good)
+		same.Nonce = "again"
+		for range 2 {
+			if _, err := st.Send(same); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := st.Answer(within(t), controlplane.Cluster, "again"); err != nil {
+			t.Fatal(err)
+		}
+		st.taken(listeners) // all of it has been read
+		if after := n.generation(); after != before {
+			t.Errorf("generation %d, then %d", before, after)
+		}
+		for _, q := range cp.Requests() {
+			if strings.Contains(q.Type, "Secret") || q.Type == "" || q.Type == "nonsense" || q.Stream != 1 {
+				t.Errorf("request %+v", q)
+			}
+		}
+		s.stop(exitDone)
+	})
+}
+
+// A push that is cut anywhere has the effect of the responses that came whole, and the
+// next stream brings all of it.
+func TestLiveStreamIsCutInTheMiddleOfAPush(t *testing.T) {
+	variants(t, func(t *testing.T, variant string) {
+		n, p, cp, s := highroad(t, variant)
+		st := cp.next()
+		push := func(i int) []doc {
+			ep := []string{epA1, epB1}[i%2]
+			var clusters, endpoints []obj
+			for k := range 200 {
+				name := fmt.Sprintf("c%d-%d", i, k)
+				clusters = append(clusters, edsCluster(name))
+				endpoints = append(endpoints, assigned(name, ep))
+			}
+			return []doc{cds(clusters...), eds(endpoints...), lds(listener(service, toCluster(fmt.Sprintf("c%d-7", i))))}
+		}
+		st.taken(push(0)...)
+		s.hear(0, "READY=1")
+		d := p.dialer(service)
+		c := p.client(0)
+		for i, after := range []int64{0, 500, 9_000} {
+			// In the middle of the clusters, or of the endpoints.
+			docs := push(i + 1)
+			st.taken(docs[:i/2]...)
+			cp.CutAfter(after)
+			if err := st.Asked(within(t), said(t, docs[i/2])); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := st.Send(cp.versioned(said(t, docs[i/2]))); err == nil {
+				<-st.Gone()
+			}
+			d.more(aFew)
+			comesToReachFast(t, c, service, []string{epA1, epB1}[i%2])
+			s.signal(hup) // without the wait
+			st = cp.next()
+			cp.known = map[string][]string{}
+			if variant == "delta" {
+				cp.knows(st)
+			}
+			st.taken(docs...)
+			comesToReachFast(t, c, service, []string{epA1, epB1}[(i+1)%2])
+		}
+		wantOnly(t, d.stop(), epA1, epB1)
+		if got := len(n.held("clusters")); got != 200 {
+			t.Errorf("%d clusters", got)
+		}
+		s.stop(exitDone)
+	})
+}
+
+// knows takes up from the first requests of a stream what the client holds: what it does
+// not send again is removed.
+func (p *peer) knows(s *stream) {
+	p.t.Helper()
+	for _, typeURL := range []string{controlplane.Cluster, controlplane.Listener} {
+		q, err := p.Wait(within(p.t), func(q controlplane.Request) bool { return q.Stream == s.ID && q.Type == typeURL && q.First() })
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		for name := range q.Initial {
+			p.known[typeURL] = append(p.known[typeURL], name)
+		}
+	}
+}
+
+// One response of more than 10 MB, of which most does not matter here.
+func TestLiveResponseOfManyMegabytes(t *testing.T) {
+	variants(t, func(t *testing.T, variant string) {
+		n, p, c := site(t)
+		cp := newPeer(t, controlplane.Config{})
+		s := n.linked(cp.Address(), variant)
+		st := cp.next()
+		huge := func(ep string) doc {
+			a := static("a", ep)
+			a["altStatName"] = strings.Repeat("x", 12<<20)
+			return cds(a)
+		}
+		st.taken(huge(epA1), lds(listener(service, toCluster("a"))))
+		s.hear(0, "READY=1")
+		wantReach(t, c, service, epA1)
+		f := controlplane.Fleet{Services: 2600, Endpoints: 40}
+		list, err := f.Envoy()
+		if err != nil {
+			t.Fatal(err)
+		}
+		size := 0
+		for _, r := range list[1].Resources {
+			size += len(r.Body.Value)
+		}
+		if size < 10<<20 {
+			t.Fatalf("%d bytes of endpoints", size)
+		}
+		for _, r := range list {
+			if q := st.answered(r); q.NACK() {
+				t.Fatal(q.Error)
+			}
+		}
+		i := f.Services - 1
+		for _, ep := range f.Of(i)[:2] {
+			p.serve(ep.String())
+		}
+		one, err := f.EndpointsOf(i, f.Of(i)[:2]...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		st.answered(one)
+		wantOnly(t, c.spread(f.VIP(i).String(), 40), f.Endpoint(i, 0).String(), f.Endpoint(i, 1).String())
+		s.stop(exitDone)
+	})
+}
+
+func TestLiveWorkloadResponseOfManyMegabytes(t *testing.T) {
+	m, c := lane(t)
+	cp := newPeer(t, controlplane.Config{})
+	s := m.linked(cp.Address(), "")
+	st := cp.next()
+	huge := a1("canonicalName", strings.Repeat("x", 12<<20))
+	st.taken(wds(serviceA(), huge), policies())
+	s.hear(0, "READY=1")
+	wantReach(t, c, vipA, at(ip1, 8080))
+	// Another one, which is left out for its address: the rest of the response is not.
+	wrong := with(huge, "uid", uid("wrong"), "addresses", [][]byte{{1}})
+	st.rejected(wdelta([]string{uid("a1")}, wrong, wpod("a2", ip2, serves("a", wport(80, 8080)))), uid("wrong"), "addresses")
+	wantReach(t, c, vipA, at(ip2, 8080))
+	s.stop(exitDone)
+}
