@@ -92,6 +92,7 @@ func TestANewProcessNamesWhatTheMapsHold(t *testing.T) {
 	sink := newClusters()
 	sink.held[ClusterType]["old"] = nil
 	sink.held[EndpointType]["old"] = nil
+	sink.held[EndpointType]["stray"] = nil // no cluster has it
 	running(t, sink, Config{Endpoint: Endpoint{Address: p.Address()}, Variant: Delta})
 	streamOf(t, p)
 	for _, url := range sink.Types() {

@@ -122,6 +122,13 @@ func TestTLS(t *testing.T) {
 	}
 }
 
+// Without --xds-server-name the certificate is of the address.
+func TestTheAddressIsTheNameInTheCertificate(t *testing.T) {
+	p, _, ca := secured(t, controlplane.Config{}, "127.0.0.1")
+	running(t, newClusters(), Config{Endpoint: Endpoint{Address: p.Address(), CA: ca}, Variant: Delta})
+	streamOf(t, p)
+}
+
 // What does not prove who it is gets nothing, and what to do about it is said.
 func TestCertificatesAreVerified(t *testing.T) {
 	p, _, ca := secured(t, controlplane.Config{}, "istiod.test")

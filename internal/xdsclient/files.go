@@ -33,10 +33,8 @@ func (e *Endpoint) CheckFiles() error {
 }
 
 func (e *Endpoint) tlsConfig() (*tls.Config, error) {
+	// Without a name, gRPC takes the host of the address.
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: e.ServerName}
-	if cfg.ServerName == "" {
-		cfg.ServerName = e.host()
-	}
 	if e.CA == "" {
 		return cfg, nil
 	}

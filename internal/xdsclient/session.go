@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -254,7 +255,15 @@ func (s *session) initial(sub *subscription) map[string]string {
 
 func (s *session) send(r *request) error {
 	r.node, s.node = s.node, nil
-	return s.stream.send(r)
+	err := s.stream.send(r)
+	if errors.Is(err, io.EOF) {
+		// The stream is over. Why is told where responses are, behind the last of them,
+		// which comes again on the next stream.
+		for err = nil; err == nil; {
+			_, err = s.stream.recv()
+		}
+	}
+	return err
 }
 
 // record keeps for State what came of a response, and logs it.
