@@ -25,10 +25,10 @@ func NamespaceCookie(path string) (uint64, error) {
 	return cookie, err
 }
 
-// EnrollRecorded is Enroll for the namespace of a record. What the writer of the
-// configuration derives from pods is brought up to date by follow, and only where
-// something follows from this one; nil: here, which reads all of the configuration.
-func (h *Handles) EnrollRecorded(r *podrecord.Record, follow func() error) error {
+// EnrollRecorded is Enroll for the namespace of a record. Where something of the
+// configuration follows from the pod, ask has it brought up to date by who has that at
+// hand; where it returns false that is done here, which reads all of the configuration.
+func (h *Handles) EnrollRecorded(r *podrecord.Record, ask func() bool) error {
 	cookie, err := NamespaceCookie(r.Netns)
 	if err != nil {
 		return err
@@ -37,14 +37,11 @@ func (h *Handles) EnrollRecorded(r *podrecord.Record, follow func() error) error
 		return &exit.Error{Code: exit.NotUp, Step: "enroll", Object: r.Netns,
 			Err: fmt.Errorf("it is namespace %d now, not %d", cookie, r.Cookie), Remedy: "start the pod again"}
 	}
-	if follow == nil {
-		follow = h.refresh
-	}
 	return h.enrollAt(cookie, r.Netns, func() error {
-		if known, err := h.isKnown(cookie); err != nil || !known {
+		if known, err := h.isKnown(cookie); err != nil || !known || ask() {
 			return err
 		}
-		return follow()
+		return h.refresh()
 	})
 }
 

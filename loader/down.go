@@ -304,6 +304,7 @@ func (d *downer) runFiles(store uint32) {
 	for _, p := range d.cfg.SourceFiles() {
 		d.remove(p)
 	}
+	d.remove(d.cfg.PodSocket())
 	if d.cfg.Mode == Workload {
 		d.remove(d.cfg.StoreLock())
 	}

@@ -3,6 +3,8 @@
 package loader
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -19,6 +21,17 @@ import (
 // PodRecords is where records of the runtime's pods are.
 func (c *Config) PodRecords() podrecord.Dir {
 	return podrecord.Dir(filepath.Join(c.RunDir, lockName(c.BpfFsPath, ".pods")))
+}
+
+// PodSocket is where a live `run` answers the plugin. A socket's name has little room.
+func (c *Config) PodSocket() string {
+	const most = 107
+	path := filepath.Join(c.RunDir, lockName(c.BpfFsPath, ".sock"))
+	if len(path) > most {
+		sum := sha256.Sum256([]byte(filepath.Clean(c.BpfFsPath)))
+		path = filepath.Join(c.RunDir, hex.EncodeToString(sum[:16])+".sock")
+	}
+	return path
 }
 
 // The fates of a record.

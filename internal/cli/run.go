@@ -60,6 +60,9 @@ func (c *command) run() *cli.Command {
 			if err := d.addDataLog(ctx); err != nil {
 				return err
 			}
+			if cfg.Mode == loader.Workload {
+				d.parts = append(d.parts, &pods{cfg: cfg, keeper: d.keeper})
+			}
 			if control != nil {
 				if d.live, err = newLive(d, control); err != nil {
 					return err

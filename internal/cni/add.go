@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/containernetworking/cni/pkg/ns"
 	"github.com/containernetworking/cni/pkg/skel"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kmesh-net/kmesh-node/internal/exit"
+	"github.com/kmesh-net/kmesh-node/internal/podline"
 	"github.com/kmesh-net/kmesh-node/internal/podrecord"
 	"github.com/kmesh-net/kmesh-node/loader"
 )
@@ -52,7 +54,7 @@ func (p *plugin) add(args *skel.CmdArgs) error {
 
 // enrol enrols the pod in one mode, and writes down in which map.
 func (c *call) enrol(h *loader.Handles, rec *podrecord.Record) error {
-	if err := h.EnrollRecorded(rec, nil); err != nil {
+	if err := h.EnrollRecorded(rec, c.askRun); err != nil {
 		return err
 	}
 	id, err := h.NetnsMap()
@@ -61,6 +63,16 @@ func (c *call) enrol(h *loader.Handles, rec *podrecord.Record) error {
 	}
 	rec.Map = id
 	return c.dir.Write(rec)
+}
+
+// askRun has a live `run` bring the configuration up to date. One that does not answer is
+// not waited for long.
+func (c *call) askRun() bool {
+	err := podline.Ask(c.data.PodSocket(), max(c.remaining()/3, 10*time.Millisecond))
+	if err != nil && !errors.Is(err, podline.ErrNobody) {
+		c.data.Log.Warnf("%s: %v; the configuration is read here", Name, err)
+	}
+	return err == nil
 }
 
 // decide is the failure policy: where kmesh-node is not there the pod is let through, to be
