@@ -17,7 +17,7 @@ trap 'rm -rf "$tmp" "$dir/$name.tar.gz.new"' EXIT
 root=$tmp/$name
 install -d -m 755 "$root" "$root/share"
 install -m 755 "$binary" "$root/kmesh-node"
-for script in install uninstall start-pre stop-post wait-ready enroll; do
+for script in install uninstall start-pre stop-post wait-ready enroll refresh-cni; do
 	install -m 755 "$top/scripts/$script.sh" "$root/$script.sh"
 done
 install -m 644 "$top/scripts/common.sh" "$top/scripts/kmesh-node.service" "$top/scripts/kmesh-node.default" \

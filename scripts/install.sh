@@ -188,7 +188,7 @@ gzip -9n "$tmp/kmesh-node.8"
 sed "s,/usr/sbin/kmesh-node,$prefix/sbin/kmesh-node,; s,/usr/lib/kmesh-node/,$lib/," "$here/kmesh-node.service" >"$tmp/unit"
 
 place 755 "$binary" "$prefix/sbin/kmesh-node"
-for name in start-pre stop-post wait-ready enroll; do place 755 "$here/$name.sh" "$lib/$name"; done
+for name in start-pre stop-post wait-ready enroll refresh-cni; do place 755 "$here/$name.sh" "$lib/$name"; done
 place 644 "$here/common.sh" "$lib/common.sh"
 place 644 "$tmp/unit" "$units/kmesh-node.service"
 place 644 "$tmp/kmesh-node.8.gz" "$prefix/share/man/man8/kmesh-node.8.gz"
@@ -241,6 +241,8 @@ if live; then
 elif [ -n "$enable" ]; then
 	die 10 "no systemd runs here: --enable cannot be done"
 fi
+
+if [ -z "$destdir" ]; then "$lib/refresh-cni"; fi
 
 trap - EXIT HUP INT PIPE TERM
 while read -r dest; do rm -f "$dest.kmesh-old"; done <"$tmp/done"

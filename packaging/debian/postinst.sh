@@ -8,6 +8,7 @@ set -eu
 [ "$1" = configure ] && [ -d /run/systemd/system ] || exit 0
 systemctl daemon-reload
 if [ -n "${2-}" ]; then
+	/usr/lib/kmesh-node/refresh-cni || echo "kmesh-node: the CNI plugin stays that of the old version: run kmesh-node cni install" >&2
 	# A new version that does not start leaves the data plane of the old one; other
 	# packages of this run of dpkg are not to wait for it.
 	systemctl try-restart kmesh-node.service ||

@@ -34,6 +34,19 @@ nothing_is_there_that_was_not_put_there() {
 	has "$tmp/out" "nothing is installed"
 }
 
+a_plugin_of_the_runtime_is_kept_new_and_taken_away() {
+	plugin=/opt/cni/bin/kmesh-cni
+	install_ >"$tmp/out"
+	[ ! -e "$plugin" ] || fail "nobody asked for $plugin"
+	mkdir -p /opt/cni/bin
+	echo old >"$plugin"
+	install_ >"$tmp/out"
+	has "$tmp/out" "installed $plugin"
+	cmp /usr/sbin/kmesh-node "$plugin"
+	/usr/lib/kmesh-node/uninstall >"$tmp/out"
+	[ ! -e "$plugin" ] || fail "$plugin is still there"
+}
+
 modes_are_those_of_a_package() {
 	(umask 077 && install_ --destdir "$tmp/modes")
 	find "$tmp/modes" -type d ! -perm 755 -o -type f ! -perm 644 ! -perm 755 -o ! -user 0 -o ! -group 0 >"$tmp/strange"
@@ -195,7 +208,7 @@ bad_usage_is_told() {
 	done
 }
 
-run_tests nothing_is_there_that_was_not_put_there modes_are_those_of_a_package another_prefix_is_in_the_unit_too \
+run_tests nothing_is_there_that_was_not_put_there a_plugin_of_the_runtime_is_kept_new_and_taken_away modes_are_those_of_a_package another_prefix_is_in_the_unit_too \
 	a_failure_anywhere_leaves_what_was settings_that_were_changed_are_kept a_file_that_a_version_has_no_more_goes \
 	systemd_is_told_and_starts_nothing_unasked one_that_runs_goes_on_while_its_file_is_exchanged \
 	a_systemd_that_refuses_leaves_what_was bad_usage_is_told
