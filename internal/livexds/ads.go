@@ -98,8 +98,10 @@ func (a *Ads) Update(_ context.Context, d *xds.Document) (rejected []xdsclient.R
 		if t != nil {
 			t.undo()
 		}
+		a.world.lapse()
 		return nil, err
 	}
+	a.world.lapse()
 	a.come[d.Kind] = true
 	a.warn(d.Warnings)
 	if d.Complete && len(d.Raw) == 0 {
@@ -128,7 +130,7 @@ func isInvalid(err error) bool {
 // reason.
 func (a *Ads) bring(s storage, t *taking) error {
 	late := a.now().Add(-fetchTime)
-	overdue := func(r *resource) bool { return t == nil && !r.since.After(late) }
+	overdue := func(since time.Time) bool { return t == nil && !since.After(late) }
 	complete := a.come[xds.KindCluster] || t != nil && t.doc.Kind == xds.KindCluster
 	for {
 		p := a.world.makePlan(complete, overdue)
@@ -229,6 +231,11 @@ func (w *world) oldest() time.Time {
 	for r := range w.waiting {
 		older(r.since)
 	}
+	for s := range w.fresh {
+		if s.gone {
+			older(s.since)
+		}
+	}
 	for _, t := range w.awaited {
 		older(t)
 	}
@@ -255,6 +262,7 @@ func (a *Ads) expire() {
 		a.log.WithError(err).Error("xds: what waited for others is not in force")
 		again = fetchTime
 	}
+	a.world.lapse()
 	a.world.giveUp(a.now().Add(-fetchTime))
 	a.arm(again)
 }

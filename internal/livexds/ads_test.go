@@ -151,6 +151,7 @@ func TestABadResourceKeepsItsLastGoodVersion(t *testing.T) {
 	}
 	b.want("listeners", b.keys(config.Listener), "[10.0.0.1:80 10.0.0.1:81]")
 	b.want("twice in a response", strings.Join(b.send(cds, eds("a", "a"), eds("c", "c"), eds("c", "d")), " "), "c")
+	b.want("one address twice", strings.Join(b.send(lds, tcp(t, "l", 80, "a"), tcp(t, "m", 82, "a"), tcp(t, "n", 82, "a")), " "), "n")
 	d := b.document(false, cds, nil, eds("a", "a"), eds("z", "z"))
 	d.Raw[1].Value = append(d.Raw[1].Value, 0xff)
 	if rejected, err := b.sink.Update(t.Context(), d); err != nil || len(rejected) != 1 || rejected[0].Name != "z" {
@@ -189,7 +190,10 @@ func TestDelta(t *testing.T) {
 	b.send(lds, tcp(t, "l", 80, "a"))
 	b.sendOf(true, cds, []string{"b", "never"}, eds("c", "a"))
 	b.want("clusters", b.clusters(), "a:1 c:1 ")
+	// Endpoints that go do so after those who use them.
 	b.sendOf(true, edt, []string{"a"})
+	b.want("clusters", b.clusters(), "a:1 c:1 ")
+	b.wait(fetchTime)
 	b.want("clusters", b.clusters(), "a c ")
 	b.sendOf(true, lds, []string{"l"})
 	b.want("listeners", b.keys(config.Listener), "[]")

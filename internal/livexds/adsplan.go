@@ -5,6 +5,7 @@ package livexds
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -19,21 +20,22 @@ import (
 type plan struct {
 	w        *world
 	complete bool // clusters have come: those that are not known will not
-	overdue  func(*resource) bool
+	overdue  func(since time.Time) bool
 
 	coming, going []*resource
-	services      []*service // whose endpoints come or go
-	remarks       []string   // of what has waited for too long
+	taken         map[string]*resource // addresses, by what comes
+	services      []*service           // whose endpoints come or go
+	remarks       []string             // of what has waited for too long
 	// named is how much less, or more, a resource will be named by those in the store,
 	// users, and by those and the ones that wait, all.
 	users, all map[question]int
 	unnamed    bool // any RouteConfiguration may be one that nobody names
 }
 
-// makePlan settles what can change now; resources for which overdue says so change
-// in any case.
-func (w *world) makePlan(complete bool, overdue func(*resource) bool) *plan {
-	p := &plan{w: w, complete: complete, overdue: overdue, users: map[question]int{}, all: map[question]int{}}
+// makePlan settles what can change now; what waits since a time of which overdue says so
+// changes in any case.
+func (w *world) makePlan(complete bool, overdue func(since time.Time) bool) *plan {
+	p := &plan{w: w, complete: complete, overdue: overdue, taken: map[string]*resource{}, users: map[question]int{}, all: map[question]int{}}
 	p.unnamed, w.unnamed = w.unnamed, false
 	waiting := make([]*resource, 0, len(w.waiting))
 	for r := range w.waiting {
@@ -50,6 +52,7 @@ func (w *world) makePlan(complete bool, overdue func(*resource) bool) *plan {
 			}
 		}
 	}
+	p.keepForHeirs(waiting)
 	// What names before what is named, so that both can go at once.
 	p.leaveListeners(waiting)
 	p.leaveRoutes(waiting)
@@ -73,19 +76,43 @@ func shown(r *resource) string { return string(r.kind) + " " + xds.Clip(r.name) 
 // come has the next version of r come if what it needs is there.
 func (p *plan) come(r *resource) {
 	if lacks := p.lacks(r); lacks != "" {
-		if !p.overdue(r) {
+		if !p.overdue(r.since) {
 			return
 		}
 		p.remark("%s: in force without %s, which did not come in time", shown(r), lacks)
 	}
+	// Of two that the control plane has at one address the later one takes it in the end,
+	// as a warning will say.
+	if p.contested(r) && !p.overdue(r.since) {
+		return
+	}
 	r.goes = true
 	p.coming = append(p.coming, r)
+	for _, key := range r.addresses {
+		p.taken[key] = r
+	}
 	if r.held != nil {
 		p.count(r.held.names, -1, -1)
 	}
 	// Those that waited were counted as such.
 	p.count(xds.References{Clusters: r.named.Clusters}, 1, 1)
 	p.count(xds.References{Routes: r.named.Routes}, 1, 0)
+}
+
+// contested says whether an address of r is that of another listener, by what was said last.
+func (p *plan) contested(r *resource) bool {
+	return slices.ContainsFunc(r.addresses, func(key string) bool {
+		o := p.w.owners[key]
+		switch {
+		case p.taken[key] != nil:
+			return true
+		case o == nil || o == r || !o.said:
+			return false
+		case o.next != nil:
+			return slices.Contains(o.addresses, key)
+		}
+		return true
+	})
 }
 
 func (p *plan) count(n xds.References, users, all int) {
@@ -108,17 +135,17 @@ func (p *plan) lacks(r *resource) string {
 		}
 		return ""
 	}
-	var before xds.References
-	if r.held != nil {
-		before = r.held.names
+	before := p.before(r)
+	worse := func(n func(xds.References) []string, name string) bool {
+		return slices.ContainsFunc(before, func(o xds.References) bool { return !slices.Contains(n(o), name) })
 	}
-	for _, name := range r.named.Clusters {
+	for _, name := range p.leadsTo(r.named).Clusters {
 		c := p.w.clusters[name]
 		switch {
 		case c != nil && (c.held != nil || c.goes):
 		case c != nil && c.next != nil, !p.complete,
 			// Where it was not known before either, nothing gets worse.
-			r.held != nil && !slices.Contains(before.Clusters, name):
+			worse(func(o xds.References) []string { return o.Clusters }, name):
 			return "Cluster " + xds.Clip(name)
 		}
 	}
@@ -126,11 +153,91 @@ func (p *plan) lacks(r *resource) string {
 		c := p.w.routes[name]
 		switch {
 		case c.held != nil || c.goes:
-		case c.next != nil, !slices.Contains(before.Routes, name):
+		case c.next != nil, len(before) == 0, worse(func(o xds.References) []string { return o.Routes }, name):
 			return "RouteConfiguration " + xds.Clip(name)
 		}
 	}
 	return ""
+}
+
+// before is where connections lead now that r's next version will have, of each address
+// that is in the store.
+func (p *plan) before(r *resource) []xds.References {
+	if r.kind != xds.KindListener {
+		if r.held == nil {
+			return nil
+		}
+		return []xds.References{r.held.names}
+	}
+	var all []xds.References
+	for _, key := range r.addresses {
+		if o := p.w.owners[key]; o != nil {
+			all = append(all, p.leadsTo(o.held.names))
+		}
+	}
+	return all
+}
+
+// leadsTo returns n with the clusters to which its RouteConfigurations lead, as they are
+// or come.
+func (p *plan) leadsTo(n xds.References) xds.References {
+	for _, name := range n.Routes {
+		switch c := p.w.routes[name]; {
+		case c == nil:
+		case c.goes:
+			n.Clusters = slices.Concat(n.Clusters, c.named.Clusters)
+		case c.held != nil:
+			n.Clusters = slices.Concat(n.Clusters, c.held.names.Clusters)
+		}
+	}
+	return n
+}
+
+// retract has r not come after all.
+func (p *plan) retract(r *resource) {
+	r.goes = false
+	p.coming = slices.DeleteFunc(p.coming, func(o *resource) bool { return o == r })
+	maps.DeleteFunc(p.taken, func(_ string, o *resource) bool { return o == r })
+	p.count(xds.References{Clusters: r.named.Clusters}, -1, -1)
+	p.count(xds.References{Routes: r.named.Routes}, -1, 0)
+	if r.held != nil {
+		p.count(r.held.names, 1, 1)
+	}
+}
+
+// heirs are the addresses that listeners which do not come yet wait to take.
+func heirs(waiting []*resource) map[string]*resource {
+	all := map[string]*resource{}
+	for _, r := range waiting {
+		if r.kind == xds.KindListener && r.next != nil && !r.goes {
+			for _, key := range r.addresses {
+				all[key] = r
+			}
+		}
+	}
+	return all
+}
+
+// keepForHeirs has those not come that would leave an address for which another one waits.
+func (p *plan) keepForHeirs(waiting []*resource) {
+	for again := true; again; {
+		again = false
+		heirs := heirs(waiting)
+		if len(heirs) == 0 {
+			return
+		}
+		for _, r := range slices.Clone(p.coming) {
+			if r.kind != xds.KindListener || r.held == nil || p.overdue(r.since) {
+				continue
+			}
+			if slices.ContainsFunc(r.held.addresses, func(key string) bool {
+				return heirs[key] != nil && !slices.Contains(r.addresses, key)
+			}) {
+				p.retract(r)
+				again = true
+			}
+		}
+	}
 }
 
 // leave has r go.
@@ -142,23 +249,13 @@ func (p *plan) leave(r *resource) {
 
 // leaveListeners has those go whose addresses no other one waits to take.
 func (p *plan) leaveListeners(waiting []*resource) {
-	heirs := map[string]*resource{} // made when there is something to inherit
+	heirs := heirs(waiting)
 	for _, r := range waiting {
 		if r.kind != xds.KindListener || r.said {
 			continue
 		}
-		if len(heirs) == 0 {
-			for _, o := range waiting {
-				if o.kind != xds.KindListener || o.next == nil || o.goes {
-					continue
-				}
-				for _, key := range o.next.Addresses() {
-					heirs[key] = o
-				}
-			}
-		}
 		i := slices.IndexFunc(r.held.addresses, func(key string) bool { return heirs[key] != nil })
-		if i >= 0 && !p.overdue(r) {
+		if i >= 0 && !p.overdue(r.since) {
 			continue
 		}
 		p.leave(r)
@@ -190,23 +287,21 @@ func (p *plan) leaveRoutes(waiting []*resource) {
 	slices.SortFunc(unnamed, func(a, b *resource) int { return strings.Compare(a.name, b.name) })
 	for _, r := range unnamed {
 		if r.goes { // it would have come
-			r.goes = false
-			p.coming = slices.DeleteFunc(p.coming, func(o *resource) bool { return o == r })
-			p.count(xds.References{Clusters: r.named.Clusters}, -1, -1)
-			if r.held != nil {
-				p.count(r.held.names, 1, 1)
-			}
+			p.retract(r)
 		}
 		if r.held != nil {
 			p.leave(r)
+			continue
 		}
+		r.said, r.print = false, 0
+		p.w.setNext(r, nil)
 	}
 }
 
 // leaveNamed has r go if nothing in the store will name it.
 func (p *plan) leaveNamed(r *resource) {
 	if left := r.users + p.users[question{r.kind, r.name}]; left > 0 {
-		if !p.overdue(r) {
+		if !p.overdue(r.since) {
 			return
 		}
 		p.remark("%s: the control plane has it no more, and what names it stayed: connections pass through", shown(r))
@@ -226,7 +321,11 @@ func (p *plan) endpoints() {
 		}
 	}
 	for s := range p.w.fresh {
-		if s.wanted > 0 && (taken[s.name] || p.w.hasTaker(s)) {
+		switch {
+		case s.wanted == 0 || !taken[s.name] && !p.w.hasTaker(s):
+		case s.gone && !p.overdue(s.since):
+			// Its clusters will be told to go, too, or to another service.
+		default:
 			p.services = append(p.services, s)
 		}
 	}

@@ -21,8 +21,9 @@ type resource struct {
 	// next or else the store's.
 	print uint64
 	// next was said and is not in force yet.
-	next  *xds.Arrival
-	named xds.References // by next
+	next      *xds.Arrival
+	named     xds.References // by next
+	addresses []string       // of next, a Listener
 	// held is nil when it is not in the store.
 	held *held
 	// users are Listeners and RouteConfigurations of the store that name it, hopes those
@@ -54,7 +55,8 @@ type service struct {
 	takers []string // Clusters of the store
 	print  uint64   // as a resource's
 	next   *xds.Arrival
-	gone   bool // the control plane took it away, the store has not heard yet
+	gone   bool      // the control plane took it away, the store has not heard yet
+	since  time.Time // of gone
 	come   bool
 	seen   uint64
 }
@@ -70,6 +72,8 @@ type world struct {
 	fresh map[*service]bool
 	// awaited are services and RouteConfigurations that were asked for and have not come.
 	awaited map[question]time.Time
+	// lapsed are those of which nobody wanted an answer any more for a moment.
+	lapsed map[question]bool
 	// asked is what to ask for by name, nil when it has to be made anew.
 	asked map[xds.Kind][]string
 	// unnamed: there may be RouteConfigurations that nobody names.
@@ -88,7 +92,7 @@ func newWorld(now func() time.Time) *world {
 	return &world{
 		clusters: map[string]*resource{}, listeners: map[string]*resource{}, routes: map[string]*resource{},
 		services: map[string]*service{}, owners: map[string]*resource{},
-		waiting: map[*resource]bool{}, fresh: map[*service]bool{}, awaited: map[question]time.Time{},
+		waiting: map[*resource]bool{}, fresh: map[*service]bool{}, awaited: map[question]time.Time{}, lapsed: map[question]bool{},
 		asked: map[xds.Kind][]string{}, unnamed: true, now: now,
 	}
 }
@@ -140,7 +144,7 @@ func (w *world) settle(r *resource) {
 	}
 	r.since = time.Time{}
 	delete(w.waiting, r)
-	if !r.said && r.held == nil && r.users == 0 && r.hopes == 0 {
+	if !r.said && r.held == nil && r.users == 0 && r.hopes == 0 && !w.lapsed[question{r.kind, r.name}] {
 		delete(w.of(r.kind), r.name)
 	}
 }
@@ -168,11 +172,39 @@ func (w *world) ask(r *resource) {
 		}
 	}
 	if old != "" {
-		s := w.services[old]
-		if s.wanted--; s.wanted == 0 {
-			delete(w.asked, xds.KindAssignment)
-			delete(w.awaited, question{xds.KindAssignment, old})
-			// It is asked for anew, should it be wanted again.
+		if s := w.services[old]; s != nil {
+			if s.wanted--; s.wanted == 0 {
+				w.lapsed[question{xds.KindAssignment, old}] = true
+			}
+		}
+	}
+}
+
+// lapse forgets what is asked for no more: an answer to the same question will be another
+// one. Within one response a question may end and begin again, which nobody hears of.
+func (w *world) lapse() {
+	lapsed := w.lapsed
+	w.lapsed = map[question]bool{}
+	for q := range lapsed {
+		if q.kind == xds.KindRoute {
+			r := w.routes[q.name]
+			if r != nil && r.users+r.hopes > 0 {
+				continue
+			}
+			delete(w.awaited, q)
+			if r != nil {
+				r.come, r.print = false, 0
+				w.settle(r)
+			}
+			continue
+		}
+		s := w.services[q.name]
+		if s != nil && s.wanted > 0 {
+			continue
+		}
+		delete(w.awaited, q)
+		delete(w.asked, xds.KindAssignment)
+		if s != nil {
 			s.come, s.print = false, 0
 			w.settleService(s, nil, false)
 		}
@@ -188,13 +220,16 @@ func (w *world) await(k xds.Kind, name string, come bool) {
 
 // settleService sets what waits for Clusters to take it.
 func (w *world) settleService(s *service, next *xds.Arrival, gone bool) {
+	if gone && !s.gone {
+		s.since = w.now()
+	}
 	s.next, s.gone = next, gone
 	if next != nil || gone {
 		w.fresh[s] = true
 		return
 	}
 	delete(w.fresh, s)
-	if s.wanted == 0 && len(s.takers) == 0 {
+	if s.wanted == 0 && len(s.takers) == 0 && !w.lapsed[question{xds.KindAssignment, s.name}] {
 		delete(w.services, s.name)
 	}
 }
@@ -210,13 +245,12 @@ func (w *world) assigned(name string) bool {
 
 // setNext sets the version of r that waits; nil: none does.
 func (w *world) setNext(r *resource, next *xds.Arrival) {
-	var names xds.References
-	if next != nil {
-		names = next.References()
-	}
 	old := r.named
-	r.next, r.named = next, names
-	for _, n := range names.Routes {
+	r.next, r.named, r.addresses = next, xds.References{}, nil
+	if next != nil {
+		r.named, r.addresses = next.References(), next.Addresses()
+	}
+	for _, n := range r.named.Routes {
 		w.hope(n, 1)
 	}
 	for _, n := range old.Routes {
@@ -248,9 +282,7 @@ func (w *world) name(r *resource, users, hopes int) {
 		if after > 0 {
 			w.await(r.kind, r.name, r.come)
 		} else {
-			r.come, r.print = false, 0
-			delete(w.awaited, question{r.kind, r.name})
-			w.unnamed = true
+			w.unnamed, w.lapsed[question{r.kind, r.name}] = true, true
 		}
 	}
 	if after == 0 {

@@ -24,6 +24,7 @@ type taking struct {
 	rejected  []xds.Rejection
 	resources []*resource // that it said something new of
 	services  []*service
+	addresses map[string]string // of Listeners that it said something new of, to their names
 }
 
 var errTwice = errors.New("stands in one response twice")
@@ -31,11 +32,8 @@ var errTwice = errors.New("stands in one response twice")
 // take makes what d says known. Nothing comes into force by that. limits are how many
 // resources of a kind, known of or named, the store has room for.
 func (w *world) take(d *xds.Document, limits func(xds.Kind) int) *taking {
-	t := &taking{world: w, doc: d}
+	t := &taking{world: w, doc: d, addresses: map[string]string{}}
 	w.docs++
-	for _, name := range d.Removed {
-		t.remove(name)
-	}
 	// Most of a push is known: only what is new is decoded.
 	var fresh []int
 	for i := range d.Raw {
@@ -51,6 +49,9 @@ func (w *world) take(d *xds.Document, limits func(xds.Kind) int) *taking {
 		} else if err := t.put(a, printOf(d.Raw[fresh[i]].Value), limits); err != nil {
 			t.rejected = append(t.rejected, d.Reject(fresh[i], err))
 		}
+	}
+	for _, name := range d.Removed {
+		t.remove(name)
 	}
 	if d.Complete {
 		t.complete()
@@ -103,6 +104,12 @@ func (t *taking) put(a *xds.Arrival, is uint64, limits func(xds.Kind) int) error
 		t.services = append(t.services, s)
 		return nil
 	}
+	for _, key := range a.Addresses() {
+		if o, ok := t.addresses[key]; ok {
+			return fmt.Errorf("address: %s is also the address of Listener %s", key, xds.Clip(o))
+		}
+		t.addresses[key] = a.Name()
+	}
 	r := w.of(a.Kind())[a.Name()]
 	if r == nil {
 		if limit := limits(a.Kind()); len(w.of(a.Kind())) >= limit {
@@ -118,19 +125,19 @@ func (t *taking) put(a *xds.Arrival, is uint64, limits func(xds.Kind) int) error
 	return nil
 }
 
-// remove takes the name of what is gone.
+// remove takes the name of what is gone; what is named in the same response is there.
 func (t *taking) remove(name string) {
 	w := t.world
 	if t.doc.Kind == xds.KindAssignment {
 		delete(w.awaited, question{xds.KindAssignment, name})
-		if s := w.services[name]; s != nil && s.wanted > 0 {
+		if s := w.services[name]; s != nil && s.wanted > 0 && s.seen != w.docs {
 			s.come, s.print = true, 0
 			w.settleService(s, nil, true)
 			t.services = append(t.services, s)
 		}
 		return
 	}
-	if r := w.of(t.doc.Kind)[name]; r != nil {
+	if r := w.of(t.doc.Kind)[name]; r != nil && r.seen != w.docs {
 		delete(w.awaited, question{r.kind, name})
 		t.unsay(r)
 	}
