@@ -151,6 +151,7 @@ func (b *bench) measure(match *regexp.Regexp) {
 		{modeWorkload, "workload-stream", b.measureStream},
 		{modeWorkload, "workload-change", b.measureChange},
 		{modeWorkload, "workload-live", b.measureLive},
+		{modeWorkload, "cni", b.measureCNI},
 	} {
 		if !match.MatchString(part.name) {
 			continue
