@@ -35,7 +35,7 @@ type live struct {
 
 // startLive brings up an empty data plane with one pod enrolled, and a run on it that
 // has opened a stream. Nothing that it does by the clock falls into a measurement.
-func (b *bench) startLive(variant string) (l *live, err error) {
+func (b *bench) startLive(f *fleet, variant string) (l *live, err error) {
 	if err := b.fresh(b.enrolled); err != nil {
 		return nil, err
 	}
@@ -54,8 +54,12 @@ func (b *bench) startLive(variant string) (l *live, err error) {
 		return l, err
 	}
 	defer said.Close()
-	l.cmd = exec.Command(filepath.Join(b.build, "kmesh-node"), b.args("run", "--xds-address", l.peer.Address(),
-		"--xds-variant", variant, "--xds-node-ip", "10.0.0.1", "--admin-address", "off", "--reconcile-interval", "1h")...)
+	args := []string{"run", "--xds-address", l.peer.Address(), "--xds-variant", variant, "--xds-node-ip", fleetNet.String(),
+		"--admin-address", "off", "--reconcile-interval", "1h"}
+	if b.mode == modeWorkload && f.Services > smallFleet {
+		args = append(args, "--workloads", "131072")
+	}
+	l.cmd = exec.Command(filepath.Join(b.build, "kmesh-node"), b.args(args...)...)
 	l.cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+socket)
 	l.cmd.Stderr = said
 	l.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

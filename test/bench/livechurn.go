@@ -40,12 +40,16 @@ func (b *bench) heldBy(l *live) (h holds, err error) {
 }
 
 // measureChurn adds what grows where one endpoint after the other changes for long.
-func (b *bench) measureChurn(f *fleet) (err error) {
+func (b *bench) measureChurn() (err error) {
 	pushes := churnUsual
 	if v := os.Getenv(churnEnv); v != "" {
 		if pushes, err = strconv.Atoi(v); err != nil || pushes < 1 {
 			return fmt.Errorf("%s=%s is no count of pushes", churnEnv, v)
 		}
+	}
+	f, err := newFleet(b.mode, smallFleet)
+	if err != nil {
+		return err
 	}
 	l, _, err := b.syncLive(f, "delta")
 	if err != nil {

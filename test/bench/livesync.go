@@ -25,7 +25,7 @@ type synced struct {
 // syncLive starts a run that takes a fleet. The last service's connections arrive at its
 // endpoints when it returns.
 func (b *bench) syncLive(f *fleet, variant string) (l *live, s synced, err error) {
-	if l, err = b.startLive(variant); err != nil {
+	if l, err = b.startLive(f, variant); err != nil {
 		return nil, s, err
 	}
 	defer func() { l, err = l.unless(err) }()
@@ -55,7 +55,7 @@ func (b *bench) arrives(vip netip.AddrPort, endpoints ...netip.AddrPort) error {
 	})
 }
 
-// measureSync adds the first full sync of a small fleet.
+// measureSync adds the first full sync in one variant.
 func (b *bench) measureSync(f *fleet, variant string) error {
 	var took, peak []float64
 	var cpu time.Duration
@@ -85,36 +85,45 @@ func syncNote(cpu time.Duration) string {
 		millis(cpu))
 }
 
-// measureLive adds the figures of a run that a control plane configures.
-func (b *bench) measureLive() error {
-	variants := []string{"delta"}
+// variants of the protocol that a mode has.
+func (b *bench) variants() []string {
 	if b.mode == modeAds {
-		variants = []string{"sotw", "delta"}
+		return []string{"sotw", "delta"}
 	}
-	small, err := newFleet(b.mode, smallFleet)
-	if err != nil {
-		return err
-	}
-	for _, v := range variants {
-		if err := b.measureSync(small, v); err != nil {
-			return err
-		}
-	}
-	large, err := newFleet(b.mode, largeFleet)
-	if err != nil {
-		return err
-	}
-	for _, v := range variants {
-		if err := b.measureLarge(large, v); err != nil {
-			return err
-		}
-	}
-	return b.measureChurn(small)
+	return []string{"delta"}
 }
 
-// measureLarge adds what a run does with a large fleet: the first sync and, of delta,
-// changes and doing nothing.
-func (b *bench) measureLarge(f *fleet, variant string) (err error) {
+// measureSmall adds the first full sync of a small fleet.
+func (b *bench) measureSmall() error {
+	f, err := newFleet(b.mode, smallFleet)
+	if err != nil {
+		return err
+	}
+	for _, v := range b.variants() {
+		if err := b.measureSync(f, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// measureLarge adds what a run does with a large fleet.
+func (b *bench) measureLarge() error {
+	f, err := newFleet(b.mode, largeFleet)
+	if err != nil {
+		return err
+	}
+	for _, v := range b.variants() {
+		if err := b.measureFleet(f, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// measureFleet adds the first sync of a large fleet and, of delta, changes and doing
+// nothing.
+func (b *bench) measureFleet(f *fleet, variant string) (err error) {
 	l, s, err := b.syncLive(f, variant)
 	if err != nil {
 		return err
