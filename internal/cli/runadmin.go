@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/kmesh-net/kmesh-node/internal/admin"
+	"github.com/kmesh-net/kmesh-node/internal/datalog"
 	"github.com/kmesh-net/kmesh-node/internal/exit"
 	"github.com/kmesh-net/kmesh-node/internal/metrics"
 	"github.com/kmesh-net/kmesh-node/loader"
@@ -73,7 +74,7 @@ func (d *daemon) addAdmin(ctx *cli.Context, interval time.Duration) error {
 		Ready:   a.reasons,
 		Metrics: metrics.Handler(a.snapshot),
 		Dump:    a.dump,
-		Levels:  []admin.Level{a.processLevel()},
+		Levels:  []admin.Level{a.processLevel(), a.dataPlaneLevel()},
 	}
 	d.parts = append(d.parts, a)
 	return nil
@@ -116,7 +117,11 @@ func (a *adminPart) findReasons() []string {
 	if err != nil {
 		l = append(l, err.Error())
 	} else {
-		for _, c := range p.Pending() {
+		pending := p.Pending()
+		for _, c := range pending {
+			if c.Kind == "record" && len(pending) > 1 {
+				continue // it follows from the others
+			}
 			text := c.Kind + " " + c.Name + ": to " + c.Action
 			if c.Why != "" {
 				text += ": " + c.Why
@@ -128,9 +133,9 @@ func (a *adminPart) findReasons() []string {
 		return l
 	}
 	if st := a.d.live.client.State(); !st.Synced {
-		text := "the configuration of " + st.Address + " is not in force: " + st.Missing
+		text := "what " + st.Address + " says is not all in force: " + st.Missing + " missing"
 		if st.LastError != "" {
-			text += "; " + st.LastError
+			text += ": " + st.LastError
 		}
 		l = append(l, text)
 	}
@@ -151,6 +156,13 @@ func (a *adminPart) processLevel() admin.Level {
 			log.Infof("log level: %s", v)
 			return nil
 		}}
+}
+
+// dataPlaneLevel is what the data plane tells of single connections.
+func (a *adminPart) dataPlaneLevel() admin.Level {
+	return admin.Level{Name: "dataplane", Values: datalog.Levels(),
+		Get: func() (string, error) { return a.d.datalog.Level() },
+		Set: func(v string) error { return a.d.datalog.SetLevel(v) }}
 }
 
 var errBusy = errors.New("the maps are in use")

@@ -54,7 +54,7 @@ func aboutServices() group {
 		"A service is here once it was connected to; of more than `--metrics-services` the rest is `" + Other + "`. " +
 		"Counters begin when the service came and outlive the process.", []metric{
 		{name: "connects_total", kind: counter, unit: "ops", labels: []string{"service", "result"},
-			help: "Connections by result: ok, refused, timeout, error (any other).",
+			help: "Connections by result: ok, refused, timeout, error (any other). In workload mode those while --service-counters is on.",
 			read: each(func(r *Row, put put) {
 				put(float64(r.Counts[opened]), r.Name, "ok")
 				put(float64(r.Counts[refused]), r.Name, "refused")
