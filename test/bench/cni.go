@@ -31,7 +31,7 @@ func (b *bench) measureCNI() (err error) {
 	if err != nil {
 		return err
 	}
-	l, err := b.startLive("delta")
+	l, err := b.startLive(f, "delta")
 	if err != nil {
 		return err
 	}
