@@ -80,7 +80,7 @@ func newApp(c *command) *cli.App {
 	for _, cmd := range []*cli.Command{
 		c.up(), c.run(), c.down(), c.status(), c.check(), c.plan(),
 		c.apply(), c.get(), c.delete(), c.enroll(), c.unenroll(),
-		c.events(), c.env(), c.exec(), c.version(),
+		c.events(), c.top(), c.env(), c.exec(), c.version(),
 		c.cni(), c.man(), c.completion(),
 	} {
 		cmd.OnUsageError = usageError

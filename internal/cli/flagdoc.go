@@ -10,6 +10,7 @@ import (
 
 	"github.com/kmesh-net/kmesh-node/internal/cni"
 	"github.com/kmesh-net/kmesh-node/internal/datalog"
+	"github.com/kmesh-net/kmesh-node/internal/top"
 	"github.com/kmesh-net/kmesh-node/internal/xdsclient"
 	"github.com/kmesh-net/kmesh-node/loader"
 )
@@ -26,6 +27,7 @@ var enumerations = map[string][]string{
 	"outlier-detection":  {"on", "off"},
 	dataLogLevel:         datalog.Levels(),
 	serviceCounters:      {"on", "off"},
+	"sort":               top.Orders(),
 	"node-traffic":       {"exempt", "judge"},
 	"xdp-mode":           {loader.XDPGeneric, loader.XDPNative},
 	"cni-failure-policy": {cni.Open, cni.Closed},

@@ -59,7 +59,7 @@ func TestEnumerationsAreWhatTheCommandsTake(t *testing.T) {
 			word, read = cmd.Name, c.upConfig
 		}
 		app.Command(word).Action = func(ctx *cli.Context) error {
-			if word == "cni" {
+			if word == "cni" || word == "top" {
 				read = c.config
 			}
 			cfg, err := read(ctx)
@@ -71,6 +71,9 @@ func TestEnumerationsAreWhatTheCommandsTake(t *testing.T) {
 			}
 			if err == nil && word == "run" {
 				_, _, err = readDataLog(ctx)
+			}
+			if err == nil && word == "top" {
+				_, err = readTop(ctx)
 			}
 			return err
 		}

@@ -24,3 +24,16 @@ func (k *Keeper) Services() (list []served.Counters, err error) {
 	})
 	return list, err
 }
+
+// Denials returns how many connections to this node's pods were denied; ads mode denies
+// none.
+func (k *Keeper) Denials() (n uint64, err error) {
+	if k.cfg.Mode == loader.Ads {
+		return 0, nil
+	}
+	err = k.Workload(func(s *workload.Store, _ *loader.Handles) (err error) {
+		n, err = s.Denials()
+		return err
+	})
+	return n, err
+}

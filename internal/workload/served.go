@@ -65,18 +65,68 @@ func (l *live) readServed(m *kernelMaps) error {
 	})
 }
 
-// Served returns what connects of this node's pods came to, by service name.
+// Served returns what connects of this node's pods came to, by service name. It does not
+// wait for who writes, unless there are services that it has not seen before.
 func (s *Store) Served() ([]served.Counters, error) {
-	var list []served.Counters
-	err := s.current(func(l *live) error {
-		return each(s.maps, "km_served", func(num uint32, c *servedC) error {
-			if r := l.model.nums[num]; r != nil {
-				list = append(list, served.Counters{Service: r.name, Connects: uint64(c.ok), Latency: time.Duration(c.latency_ns),
-					Refused: uint64(c.refused), Timeouts: uint64(c.timeouts), Errors: uint64(c.errors)})
+	byNumber, err := s.readCounters()
+	if err != nil {
+		return nil, err
+	}
+	list, known := s.named(byNumber)
+	if !known {
+		err = s.current(func(l *live) error {
+			// The number of a service is no other's, ever.
+			s.names = make(map[uint32]string, len(byNumber))
+			for num := range byNumber {
+				if r := l.model.nums[num]; r != nil {
+					s.names[num] = r.name
+				}
 			}
 			return nil
 		})
-	})
+		list, _ = s.named(byNumber)
+	}
 	served.Sort(list)
 	return list, err
+}
+
+func (s *Store) readCounters() (map[uint32]servedC, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.gaveWay(); err != nil {
+		return nil, err
+	}
+	m := map[uint32]servedC{}
+	err := each(s.maps, "km_served", func(num uint32, c *servedC) error {
+		m[num] = *c
+		return nil
+	})
+	return m, err
+}
+
+// named are counters by name, and whether all of them have one.
+func (s *Store) named(byNumber map[uint32]servedC) (list []served.Counters, all bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for num, c := range byNumber {
+		if name, known := s.names[num]; known {
+			list = append(list, served.Counters{Service: name, Connects: uint64(c.ok), Latency: time.Duration(c.latency_ns),
+				Refused: uint64(c.refused), Timeouts: uint64(c.timeouts), Errors: uint64(c.errors)})
+		}
+	}
+	return list, len(list) == len(byNumber)
+}
+
+// Denials returns how many connections were denied, by any policy and by none.
+func (s *Store) Denials() (sum uint64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.gaveWay(); err != nil {
+		return 0, err
+	}
+	err = each(s.maps, "km_denied", func(_ uint32, n *u64) error {
+		sum += uint64(*n)
+		return nil
+	})
+	return sum, err
 }

@@ -41,8 +41,9 @@ type Store struct {
 	// What follows is what the maps held at generation; nil: not read, or not
 	// known any more.
 	live   *live
-	opened bool // and nothing was done since
-	later  bool // see Later
+	opened bool              // and nothing was done since
+	later  bool              // see Later
+	names  map[uint32]string // of services, by number, as far as they were asked for
 
 	// at is called at each step, too; tests end the writer there.
 	at func(step string)
@@ -87,9 +88,8 @@ func (s *Store) locked(do func() error) (err error) {
 func (s *Store) current(do func(*live) error) error {
 	return s.locked(func() error {
 		s.opened = false
-		if atomic.LoadUint32((*uint32)(unsafe.Pointer(&s.maps.pstate.retired))) != 0 {
-			return &exit.Error{Code: exit.NotUp, Step: "open maps", Object: "km_policy",
-				Err: errors.New("another up made it anew"), Remedy: "run it again"}
+		if err := s.gaveWay(); err != nil {
+			return err
 		}
 		if s.live == nil || s.live.generation != s.maps.generation() || s.maps.writing() != 0 {
 			if err := s.load(); err != nil {
@@ -98,6 +98,15 @@ func (s *Store) current(do func(*live) error) error {
 		}
 		return do(s.live)
 	})
+}
+
+// gaveWay is the error of maps that are no longer those in use.
+func (s *Store) gaveWay() error {
+	if atomic.LoadUint32((*uint32)(unsafe.Pointer(&s.maps.pstate.retired))) == 0 {
+		return nil
+	}
+	return &exit.Error{Code: exit.NotUp, Step: "open maps", Object: "km_policy",
+		Err: errors.New("another up made it anew"), Remedy: "run it again"}
 }
 
 // step is called before each step of a publication.

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/kmesh-net/kmesh-node/internal/datalog"
+	"github.com/kmesh-net/kmesh-node/internal/exit"
+	"github.com/kmesh-net/kmesh-node/internal/keeper"
+	"github.com/kmesh-net/kmesh-node/internal/top"
+	"github.com/kmesh-net/kmesh-node/loader"
+)
+
+const (
+	topInterval = 2 * time.Second
+	// spare is how much longer than to the next sample counting is asked for.
+	spare = 2 * time.Second
+)
+
+func (c *command) top() *cli.Command {
+	return &cli.Command{Name: "top", Usage: "show what services get, live: connections, latency, failures, ejected endpoints",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "once", Usage: "print one table, of what happened within --interval, and end; the same where the output is no terminal"},
+			&cli.DurationFlag{Name: "interval", Value: topInterval, Usage: "time between two samples"},
+			&cli.StringFlag{Name: "sort", Value: string(top.ByConnects), Usage: "what comes first: most connects, latency, failures, ejected endpoints, or the name"},
+			&cli.UintFlag{Name: "limit", Usage: "show so many services at most (0: all, or what the terminal has room for)"},
+		},
+		Action: noArgs(c.showTop)}
+}
+
+// topAsked is what the flags of top say.
+type topAsked struct {
+	order    top.Order
+	interval time.Duration
+	limit    int
+}
+
+func readTop(ctx *cli.Context) (a topAsked, err error) {
+	if a.order, err = top.ParseOrder(ctx.String("sort")); err != nil {
+		return a, usage("--sort: %w", err)
+	}
+	if a.interval = ctx.Duration("interval"); a.interval < leastInterval || a.interval > time.Hour {
+		return a, usage("--interval %v is not between %v and %v", a.interval, leastInterval, time.Hour)
+	}
+	limit := ctx.Uint("limit")
+	if limit > maxNamed {
+		return a, usage("--limit %d is more than %d", limit, maxNamed)
+	}
+	a.limit = int(limit)
+	return a, nil
+}
+
+func (c *command) showTop(ctx *cli.Context) (err error) {
+	cfg, err := c.config(ctx)
+	if err != nil {
+		return err
+	}
+	form, err := outputOf(ctx)
+	if err != nil {
+		return err
+	}
+	asked, err := readTop(ctx)
+	if err != nil {
+		return err
+	}
+	k := keeper.New(cfg, true)
+	defer func() { err = errors.Join(err, k.Close()) }()
+	s, err := newSampler(cfg, k, asked.interval)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	out, ok := c.stdout.(*os.File)
+	if ctx.Bool("once") || form != "table" || !ok || !top.IsTerminal(out) {
+		return c.topOnce(ctx, s, asked)
+	}
+	collectAsUsual()
+	in, ok := c.stdin.(*os.File)
+	if !ok {
+		in = os.Stdin
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "this node"
+	}
+	live := top.Live{In: in, Out: out, Interval: asked.interval, Limit: asked.limit, Read: s.read, View: top.View{
+		Title: fmt.Sprintf("kmesh-node top: mode %s on %s, each %v", cfg.Mode, host, asked.interval),
+		Order: asked.order, Ejects: cfg.Mode == loader.Ads, Denies: cfg.Mode == loader.Workload}}
+	return live.Run(ctx.Context)
+}
+
+// topOnce prints what happens within one interval.
+func (c *command) topOnce(ctx *cli.Context, s *sampler, asked topAsked) error {
+	before, err := s.read()
+	if err != nil {
+		return err
+	}
+	wait, stop := context.WithTimeout(ctx.Context, asked.interval)
+	defer stop()
+	<-wait.Done()
+	if ctx.Context.Err() != nil {
+		return nil
+	}
+	now, err := s.read()
+	if err != nil {
+		return err
+	}
+	r := top.Compare(before, now)
+	r.Sort(asked.order)
+	if asked.limit > 0 && len(r.Services) > asked.limit {
+		r.Services = r.Services[:asked.limit]
+	}
+	return c.print(ctx, r, func(w io.Writer) error { return topTable(s.mode, r).print(w) })
+}
+
+func topTable(mode loader.Mode, r *top.Report) *table {
+	t := &table{head: []string{"SERVICE", "CONN/S", "LATENCY", "FAIL/S", "CONNECTS", "REFUSED", "TIMEOUTS", "ERRORS"}}
+	if mode == loader.Ads {
+		t.head = append(t.head, "EJECTED")
+	}
+	for i := range r.Services {
+		row := &r.Services[i]
+		cells := []any{printable(row.Service), fmt.Sprintf("%.2f", row.Rate), "-", fmt.Sprintf("%.2f", row.FailureRate),
+			row.Connects, row.Refused, row.Timeouts, row.Errors}
+		if row.Took > 0 {
+			cells[2] = row.Took.Round(time.Microsecond)
+		}
+		if mode == loader.Ads {
+			cells = append(cells, fmt.Sprintf("%d/%d", row.Ejected, row.Endpoints))
+		}
+		t.add(cells...)
+	}
+	return t
+}
+
+// printable keeps a name on its line.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// sampler reads counters, and has them counted for as long as it reads.
+type sampler struct {
+	mode     loader.Mode
+	keeper   *keeper.Keeper
+	watch    *datalog.Watch
+	interval time.Duration
+}
+
+func newSampler(cfg *loader.Config, k *keeper.Keeper, interval time.Duration) (*sampler, error) {
+	s := &sampler{mode: cfg.Mode, keeper: k, interval: interval}
+	err := k.Handles(func(h *loader.Handles) (err error) {
+		s.watch, err = datalog.OpenWatch(h.FD("km_watch"))
+		return err
+	})
+	return s, err
+}
+
+func (s *sampler) read() (*top.Sample, error) {
+	if err := s.watch.CountFor(s.interval + spare); err != nil {
+		return nil, err
+	}
+	err := s.keeper.Handles(func(h *loader.Handles) error {
+		there, err := h.Current("km_watch")
+		if err == nil && !there {
+			err = &exit.Error{Code: exit.NotUp, Step: "top", Object: "map km_watch", Err: errAnotherUp,
+				Remedy: "run it again, after kmesh-node up where it is down"}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	services, err := s.keeper.Services()
+	if err != nil {
+		return nil, err
+	}
+	denied, err := s.keeper.Denials()
+	return &top.Sample{At: time.Now(), Services: services, Denied: denied}, err
+}
+
+var errAnotherUp = errors.New("the data plane was taken down, or another up made it anew")
+
+func (s *sampler) close() error {
+	s.watch.CountNoMore()
+	return s.watch.Close()
+}
