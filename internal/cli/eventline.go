@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/kmesh-net/kmesh-node/internal/events"
+	"github.com/kmesh-net/kmesh-node/internal/ratelimit"
 	"github.com/kmesh-net/kmesh-node/internal/workload"
 )
 
@@ -35,7 +36,8 @@ type eventLine struct {
 	// Of the connect where it was opened, else since then.
 	Duration *time.Duration `json:"duration_ns,omitempty"`
 	RTT      *time.Duration `json:"rtt_ns,omitempty"`
-	Lost     uint64         `json:"lost,omitempty"` // of type lost: how many
+	Lost     uint64         `json:"lost,omitempty"`    // of type lost: how many
+	Dropped  uint64         `json:"dropped,omitempty"` // of type dropped: how many
 }
 
 // eventPrinter prints events as they come, one a line.
@@ -45,9 +47,13 @@ type eventPrinter struct {
 	names       interface {
 		resource(id uint32) (kind, name string, err error)
 	}
+	limit ratelimit.Limiter
 }
 
 func (p *eventPrinter) event(e events.Event) error {
+	if !p.limit.Allow(time.Now()) {
+		return nil
+	}
 	l, err := p.line(e)
 	if err != nil {
 		return err
@@ -61,7 +67,20 @@ func (p *eventPrinter) lost(n uint64) error {
 		_, err := fmt.Fprintf(p.errout, "lost: %d events: more came than could be read\n", n)
 		return err
 	}
-	return p.print(&eventLine{Time: time.Now(), Type: "lost", Lost: n})
+	return p.print(&eventLine{Time: time.Now().UTC(), Type: "lost", Lost: n})
+}
+
+// dropped tells, once for each second, how many events --rate left out.
+func (p *eventPrinter) dropped() error {
+	n := p.limit.Dropped()
+	if n == 0 {
+		return nil
+	}
+	if p.form == "table" {
+		_, err := fmt.Fprintf(p.errout, "dropped: %d events: more than --rate %d a second\n", n, p.limit.PerSecond)
+		return err
+	}
+	return p.print(&eventLine{Time: time.Now().UTC(), Type: "dropped", Dropped: n})
 }
 
 func (p *eventPrinter) print(l *eventLine) (err error) {

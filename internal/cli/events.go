@@ -11,12 +11,14 @@ import (
 
 	"github.com/kmesh-net/kmesh-node/internal/events"
 	"github.com/kmesh-net/kmesh-node/internal/exit"
+	"github.com/kmesh-net/kmesh-node/internal/ratelimit"
 	"github.com/kmesh-net/kmesh-node/internal/workload"
 	"github.com/kmesh-net/kmesh-node/loader"
 )
 
 func (c *command) events() *cli.Command {
 	return &cli.Command{Name: "events", Usage: "follow connections of workload mode until SIGTERM: opened, closed, refused, denied",
+		Flags: []cli.Flag{&cli.UintFlag{Name: "rate", Usage: "print so many events a second at most, and tell how many were left out (0: all)"}},
 		Action: noArgs(func(ctx *cli.Context) error {
 			cfg, err := c.config(ctx)
 			if err != nil {
@@ -41,10 +43,17 @@ func (c *command) follow(ctx *cli.Context, cfg *loader.Config, h *loader.Handles
 	defer func() { err = errors.Join(err, release()) }()
 	names := &eventNames{open: h.OpenWorkload}
 	defer func() { err = errors.Join(err, names.close()) }()
-	p := &eventPrinter{out: c.stdout, errout: c.stderr, form: form, names: names}
+	rate := ctx.Uint("rate")
+	if rate > maxRate {
+		return usage("--rate %d is more than %d", rate, maxRate)
+	}
+	p := &eventPrinter{out: c.stdout, errout: c.stderr, form: form, names: names, limit: ratelimit.Limiter{PerSecond: int(rate)}}
 	collectAsUsual()
-	return events.Follow(ctx.Context, events.Maps{Event: h.FD("km_event"), Reader: h.FD("km_reader"), Stats: h.FD("km_wstats")},
+	err = events.Follow(ctx.Context, events.Maps{Event: h.FD("km_event"), Reader: h.FD("km_reader"), Stats: h.FD("km_wstats")},
 		events.Handler{Event: p.event, Lost: p.lost, Tick: func() error {
+			if err := p.dropped(); err != nil {
+				return err
+			}
 			// Those that are read here, and by which events get their names.
 			for _, name := range []string{"km_event", "km_wstats", "km_res", "km_pstate"} {
 				there, err := h.Current(name)
@@ -58,7 +67,11 @@ func (c *command) follow(ctx *cli.Context, cfg *loader.Config, h *loader.Handles
 			}
 			return nil
 		}})
+	return errors.Join(err, p.dropped())
 }
+
+// maxRate is the most that --rate takes: more events than that a second do not come.
+const maxRate = 10_000_000
 
 var errTakenDown = errors.New("workload mode was taken down, or another up made it anew")
 

@@ -7,6 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"net/netip"
+	"os"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +18,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/kmesh-net/kmesh-node/internal/events"
+	"github.com/kmesh-net/kmesh-node/internal/ratelimit"
 	"github.com/kmesh-net/kmesh-node/internal/workload"
 )
 
@@ -141,5 +145,59 @@ func TestLostEventsAreTold(t *testing.T) {
 		if err := p.lost(5); err != nil || !strings.Contains(out.String()+errout.String(), want) || (form == "table") != (out.Len() == 0) {
 			t.Errorf("%s: %q, %q, %v", form, out.String(), errout.String(), err)
 		}
+	}
+}
+
+func TestEventsOverTheRateAreLeftOutAndTold(t *testing.T) {
+	for form, want := range map[string]string{"table": "dropped: 3 events: more than --rate 2 a second\n", "json": `"type":"dropped","dropped":3`} {
+		var out, errout bytes.Buffer
+		p := &eventPrinter{out: &out, errout: &errout, form: form, limit: ratelimit.Limiter{PerSecond: 2}}
+		for range 5 {
+			if err := p.event(events.Event{Type: events.Opened, Source: pod, Destination: endpoint}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := strings.Count(out.String(), "opened"); n != 2 {
+			t.Errorf("%s: %d events were printed", form, n)
+		}
+		for range 2 { // told once
+			if err := p.dropped(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		told := errout.String()
+		if form == "json" {
+			told = out.String()
+		}
+		if strings.Count(told, want) != 1 {
+			t.Errorf("%s: %q", form, told)
+		}
+	}
+}
+
+// The page names every member and every type, and no other.
+func TestThePageOfEventsIsWhole(t *testing.T) {
+	page, err := os.ReadFile("../../docs/events.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"type", "member", "lost", "dropped"}
+	for typ := events.Opened; typ <= events.Failed; typ++ {
+		want = append(want, strings.ReplaceAll(typ.String(), " ", "_"))
+	}
+	for f := range reflect.TypeFor[eventLine]().NumField() {
+		name, _, _ := strings.Cut(reflect.TypeFor[eventLine]().Field(f).Tag.Get("json"), ",")
+		want = append(want, name)
+	}
+	var got []string
+	for _, line := range strings.Split(string(page), "\n") {
+		if cells := strings.Split(line, "|"); len(cells) > 2 && !strings.HasPrefix(line, "|--") {
+			got = append(got, strings.Trim(cells[1], " `"))
+		}
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if !slices.Equal(want, got) {
+		t.Errorf("the page has\n%q, want\n%q", got, want)
 	}
 }

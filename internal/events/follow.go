@@ -66,15 +66,8 @@ func Follow(ctx context.Context, m Maps, h Handler) (err error) {
 			return err
 		}
 		if renewed {
-			now, err := lostEvents(m.Stats)
-			if err != nil {
+			if lost, err = tellLost(m.Stats, lost, h.Lost); err != nil {
 				return err
-			}
-			if now > lost {
-				if err := h.Lost(now - lost); err != nil {
-					return err
-				}
-				lost = now
 			}
 			if err := h.Tick(); err != nil {
 				return err
@@ -92,7 +85,21 @@ func Follow(ctx context.Context, m Maps, h Handler) (err error) {
 		}
 	}
 	l.end()
-	return r.Drain(decoded(h.Event))
+	if err := r.Drain(decoded(h.Event)); err != nil {
+		return err
+	}
+	_, err = tellLost(m.Stats, lost, h.Lost)
+	return err
+}
+
+// tellLost tells how many events were lost since there were told, and returns how many
+// there are now.
+func tellLost(stats int, told uint64, tell func(uint64) error) (uint64, error) {
+	now, err := lostEvents(stats)
+	if err == nil && now > told {
+		err = tell(now - told)
+	}
+	return now, err
 }
 
 // decoded has do called with what a record holds.
