@@ -45,65 +45,42 @@ type stream interface {
 	recv() (*response, error)
 }
 
+const service = "/envoy.service.discovery.v3.AggregatedDiscoveryService/"
+
 func openStream(ctx context.Context, v Variant, conn *grpc.ClientConn) (stream, error) {
-	api := discoveryv3.NewAggregatedDiscoveryServiceClient(conn)
+	method := service + "DeltaAggregatedResources"
 	if v == SotW {
-		s, err := api.StreamAggregatedResources(ctx)
+		method = service + "StreamAggregatedResources"
+	}
+	s, err := conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, method, grpc.ForceCodecV2(codec{}))
+	if v == SotW {
 		return sotwStream{s}, err
 	}
-	s, err := api.DeltaAggregatedResources(ctx)
 	return deltaStream{s}, err
 }
 
-type sotwStream struct {
-	discoveryv3.AggregatedDiscoveryService_StreamAggregatedResourcesClient
-}
+type sotwStream struct{ grpc.ClientStream }
 
 func (s sotwStream) send(r *request) error {
-	return s.Send(&discoveryv3.DiscoveryRequest{TypeUrl: r.url, Node: r.node, ResponseNonce: r.nonce, ErrorDetail: r.problem,
+	return s.SendMsg(&discoveryv3.DiscoveryRequest{TypeUrl: r.url, Node: r.node, ResponseNonce: r.nonce, ErrorDetail: r.problem,
 		VersionInfo: r.version, ResourceNames: r.names})
 }
 
-func (s sotwStream) recv() (*response, error) {
-	m, err := s.Recv()
-	if err != nil {
-		return nil, err
-	}
-	r := &response{url: m.GetTypeUrl(), version: m.GetVersionInfo(), nonce: m.GetNonce(), controlPlane: m.GetControlPlane().GetIdentifier()}
-	r.raw = make([]xds.Raw, len(m.GetResources()))
-	for i, a := range m.GetResources() {
-		r.raw[i] = xds.Raw{URL: a.GetTypeUrl(), Value: a.GetValue()}
-	}
-	return r, nil
-}
+func (s sotwStream) recv() (*response, error) { return receive(s, parseWorld) }
 
-type deltaStream struct {
-	discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesClient
-}
+type deltaStream struct{ grpc.ClientStream }
 
 func (s deltaStream) send(r *request) error {
-	return s.Send(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: r.url, Node: r.node, ResponseNonce: r.nonce, ErrorDetail: r.problem,
+	return s.SendMsg(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: r.url, Node: r.node, ResponseNonce: r.nonce, ErrorDetail: r.problem,
 		ResourceNamesSubscribe: r.subscribe, ResourceNamesUnsubscribe: r.unsubscribe, InitialResourceVersions: r.initial})
 }
 
-func (s deltaStream) recv() (*response, error) {
-	m, err := s.Recv()
-	if err != nil {
+func (s deltaStream) recv() (*response, error) { return receive(s, parseDelta) }
+
+func receive(s grpc.ClientStream, parse func([]byte) (*response, error)) (*response, error) {
+	var b []byte
+	if err := s.RecvMsg(&b); err != nil {
 		return nil, err
 	}
-	r := &response{url: m.GetTypeUrl(), version: m.GetSystemVersionInfo(), nonce: m.GetNonce(), controlPlane: m.GetControlPlane().GetIdentifier(),
-		removed: m.GetRemovedResources()}
-	for _, n := range m.GetRemovedResourceNames() {
-		r.removed = append(r.removed, n.GetName())
-	}
-	r.raw = make([]xds.Raw, 0, len(m.GetResources()))
-	r.versions = make([]string, 0, len(m.GetResources()))
-	for _, res := range m.GetResources() {
-		if res.GetResource() == nil {
-			continue // it only prolongs a lease
-		}
-		r.raw = append(r.raw, xds.Raw{Name: res.GetName(), URL: res.GetResource().GetTypeUrl(), Value: res.GetResource().GetValue()})
-		r.versions = append(r.versions, res.GetVersion())
-	}
-	return r, nil
+	return parse(b)
 }

@@ -9,10 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
-	"google.golang.org/protobuf/types/known/anypb"
-
 	"github.com/kmesh-net/kmesh-node/test/controlplane"
 )
 
@@ -197,35 +193,6 @@ func TestATypeIsNotAnsweredBeforeItIsAskedFor(t *testing.T) {
 			t.Errorf("%d requests: %+v", n, p.Requests())
 		}
 	})
-}
-
-// said is a stream on which one response comes.
-type said struct {
-	discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesClient
-	response *discoveryv3.DeltaDiscoveryResponse
-}
-
-func (s said) Recv() (*discoveryv3.DeltaDiscoveryResponse, error) { return s.response, nil }
-
-// What goes may be named in two ways, and a resource without content, which only prolongs
-// a lease, is no change.
-func TestADeltaResponseInBothItsForms(t *testing.T) {
-	r, err := deltaStream{said{response: &discoveryv3.DeltaDiscoveryResponse{
-		TypeUrl: ClusterType, Nonce: "n", SystemVersionInfo: "s", ControlPlane: &corev3.ControlPlane{Identifier: "me"},
-		RemovedResources:     []string{"a"},
-		RemovedResourceNames: []*discoveryv3.ResourceName{{Name: "b"}},
-		Resources: []*discoveryv3.Resource{
-			{Name: "c", Version: "1"},
-			{Name: "d", Version: "2", Resource: &anypb.Any{TypeUrl: ClusterType, Value: []byte("x")}},
-		},
-	}}}.recv()
-	must(t, err)
-	equal(t, "removed", r.removed, []string{"a", "b"})
-	equal(t, "versions", r.versions, []string{"2"})
-	if len(r.raw) != 1 || r.raw[0].Name != "d" || r.raw[0].URL != ClusterType || string(r.raw[0].Value) != "x" ||
-		r.url != ClusterType || r.nonce != "n" || r.version != "s" || r.controlPlane != "me" {
-		t.Errorf("%+v", r)
-	}
 }
 
 // Versions may be empty, in a response and of a resource.
