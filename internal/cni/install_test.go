@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/kmesh-net/kmesh-node/internal/exit"
+)
+
+// lists are networks as people and daemons write them.
+var lists = []string{
+	"{\n  \"cniVersion\": \"1.0.0\",\n  \"name\": \"n\",\n  \"plugins\": [\n    {\n      \"type\": \"a\",\n      \"mtu\": 1e3\n    },\n    {\"type\": \"b\", \"x\": 12345678901234567890}\n  ]\n}\n",
+	`{"name":"n","cniVersion":"0.4.0","plugins":[{"type":"a"}],"disableCheck":true}`,
+	"{\t\"plugins\" : [ {\"type\":\"a\"} , {\"type\":\"b\"}\t] ,\r\n \"cniVersion\":\"1.1.0\",\"name\":\"\\u006e\" }  \r\n\r\n",
+	"{\n\t\"cniVersion\": \"1.0.0\",\n\t\"name\": \"n\",\n\t\"plugins\": [\n\t\t{\n\t\t\t\"type\": \"a\"\n\t\t}\n\t]\n}",
+}
+
+func mustParse(t *testing.T, data []byte) *list {
+	t.Helper()
+	l, err := parseList(data)
+	if err != nil {
+		t.Fatalf("%v:\n%s", err, data)
+	}
+	return l
+}
+
+// To add our entry and take it out again gives what was there, and another entry in its
+// place changes nothing else.
+func TestEntryGoesInAndOutToTheByte(t *testing.T) {
+	for _, text := range lists {
+		l := mustParse(t, []byte(text))
+		with, err := l.with(Settings{FailurePolicy: Open})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var conf struct {
+			Plugins []struct{ Type, FailurePolicy string }
+		}
+		if err := json.Unmarshal(with, &conf); err != nil {
+			t.Fatalf("%v:\n%s", err, with)
+		}
+		last := conf.Plugins[len(conf.Plugins)-1]
+		if last.Type != Name || last.FailurePolicy != Open || len(conf.Plugins) != len(l.plugins)+1 {
+			t.Errorf("%s", with)
+		}
+		again, err := mustParse(t, with).with(Settings{FailurePolicy: Open})
+		if err != nil || !bytes.Equal(again, with) {
+			t.Errorf("again: %v\n%s\nwas\n%s", err, again, with)
+		}
+		other, err := mustParse(t, with).with(Settings{FailurePolicy: Closed, ExcludeNamespaces: []string{"<a>"}})
+		if err != nil || bytes.Equal(other, with) {
+			t.Errorf("%v: other settings change nothing", err)
+		}
+		if got := mustParse(t, other).without(); string(got) != text {
+			t.Errorf("taken out:\n%q\nwas\n%q", got, text)
+		}
+	}
+	if with, err := mustParse(t, []byte(lists[0])).with(Settings{Timeout: "5s"}); err != nil ||
+		!strings.Contains(string(with), "},\n    {\n      \"type\": \"kmesh-cni\",\n      \"timeout\": \"5s\"\n    }\n  ]") {
+		t.Errorf("%v: the entry has not the form of the others:\n%s", err, with)
+	}
+}
+
+// An entry that others put behind ours, or in front of it, stays.
+func TestEntryIsTakenOutFromBetweenOthers(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"name":"n","plugins":[{"type":"a"}, {"type":"kmesh-cni"}, {"type":"c"}]}`: `{"name":"n","plugins":[{"type":"a"}, {"type":"c"}]}`,
+		`{"name":"n","plugins":[{"type":"kmesh-cni"}, {"type":"c"}]}`:               `{"name":"n","plugins":[{"type":"c"}]}`,
+	} {
+		if got := mustParse(t, []byte(text)).without(); string(got) != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
+
+func TestListThatIsNoneIsRefused(t *testing.T) {
+	for _, text := range []string{``, `{`, `[]`, `{"name":"n"}`, `{"name":"n","plugins":[]}`, `{"name":"n","plugins":{}}`, `{"plugins":[{"type":"a"}]}`,
+		`{"name":"n","type":"a"}`, `{"name":"n","plugins":[{"type":"a"}],"plugins":[]}`, `{"name":"n","plugins":[3]}`, `{"name":"n","plugins":[{"type":"a"}]} {}`} {
+		if _, err := parseList([]byte(text)); err == nil {
+			t.Errorf("%s is taken", text)
+		}
+	}
+}
+
+type host struct {
+	Place
+	self string
+}
+
+func newHost(t *testing.T, files map[string]string) host {
+	t.Helper()
+	h := host{Place{t.TempDir(), t.TempDir()}, filepath.Join(t.TempDir(), "self")}
+	h.write(t, h.self, "program 1")
+	for name, text := range files {
+		h.write(t, filepath.Join(h.ConfDir, name), text)
+	}
+	return h
+}
+
+func (h host) write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o640); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (h host) has(t *testing.T, name, text string) {
+	t.Helper()
+	path := filepath.Join(h.ConfDir, name)
+	if data, err := os.ReadFile(path); err != nil || string(data) != text {
+		t.Errorf("%s holds\n%s%v\nwant\n%s", name, data, err, text)
+	}
+	if info, err := os.Stat(path); err == nil && info.Mode().Perm() != 0o640 {
+		t.Errorf("%s has mode %v", name, info.Mode())
+	}
+	if left, err := filepath.Glob(filepath.Join(h.ConfDir, ".*")); err != nil || len(left) > 0 {
+		t.Errorf("left over: %v, %v", left, err)
+	}
+}
+
+func TestInstallAndUninstall(t *testing.T) {
+	files := map[string]string{"00-notes.txt": "x", "05-broken.conflist": "{", "10-n.conflist": lists[0], "20-other.conflist": lists[1]}
+	h := newHost(t, files)
+	out, err := Install(h.Place, h.self, Settings{FailurePolicy: Open})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plugin := filepath.Join(h.BinDir, Name)
+	network := filepath.Join(h.ConfDir, "10-n.conflist")
+	if len(out.Changed) != 2 || out.Network != network || len(out.Notes) != 1 {
+		t.Errorf("%+v", out)
+	}
+	if info, err := os.Stat(plugin); err != nil || info.Mode().Perm() != 0o755 {
+		t.Errorf("the program: %v, %v", info, err)
+	}
+	if out, err = Install(h.Place, h.self, Settings{FailurePolicy: Open}); err != nil || len(out.Changed) != 0 {
+		t.Errorf("again: %+v, %v", out, err)
+	}
+	h.write(t, h.self, "program 2")
+	if out, err = Install(h.Place, h.self, Settings{FailurePolicy: Closed}); err != nil || len(out.Changed) != 2 {
+		t.Errorf("another program and other settings: %+v, %v", out, err)
+	}
+	if data, err := os.ReadFile(plugin); err != nil || string(data) != "program 2" {
+		t.Errorf("the program is %q, %v", data, err)
+	}
+	// Another network took the first place since.
+	h.write(t, filepath.Join(h.ConfDir, "06-new.conflist"), lists[3])
+	if out, err = Install(h.Place, h.self, Settings{}); err != nil || len(out.Changed) != 1 {
+		t.Errorf("%+v, %v", out, err)
+	}
+	if out, err = Uninstall(h.Place, 3); err != nil || len(out.Changed) != 2 || len(out.Notes) != 1 {
+		t.Errorf("while pods are there: %+v, %v", out, err)
+	}
+	files["06-new.conflist"] = lists[3]
+	for name, text := range files {
+		h.has(t, name, text)
+	}
+	if _, err := os.Stat(plugin); err != nil {
+		t.Errorf("the program that pods need: %v", err)
+	}
+	if out, err = Uninstall(h.Place, 0); err != nil || len(out.Changed) != 1 {
+		t.Errorf("%+v, %v", out, err)
+	}
+	if out, err = Uninstall(h.Place, 0); err != nil || len(out.Changed) != 0 {
+		t.Errorf("again: %+v, %v", out, err)
+	}
+}
+
+// A symbolic link stays one, and the file behind it is edited.
+func TestInstallFollowsLinks(t *testing.T) {
+	h := newHost(t, nil)
+	real := filepath.Join(t.TempDir(), "real")
+	h.write(t, real, lists[1])
+	link := filepath.Join(h.ConfDir, "10-n.conflist")
+	if err := os.Symlink(real, link); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Install(h.Place, h.self, Settings{}); err != nil {
+		t.Fatal(err)
+	}
+	if to, err := os.Readlink(link); err != nil || to != real {
+		t.Errorf("the link: %q, %v", to, err)
+	}
+	if data, err := os.ReadFile(real); err != nil || !bytes.Contains(data, []byte(Name)) {
+		t.Errorf("%s, %v", data, err)
+	}
+}
+
+func TestInstallNeedsANetwork(t *testing.T) {
+	for name, x := range map[string]struct {
+		text string
+		code int
+		word string
+	}{
+		"10-n.txt":      {lists[0], exit.NotReady, "no network is configured"},
+		"10-n.conf":     {`{"cniVersion":"1.0.0","name":"n","type":"bridge"}`, exit.Rejected, "plugins"},
+		"10-n.conflist": {`{"cniVersion":"0.2.0","name":"n","plugins":[{"type":"bridge"}]}`, exit.Rejected, "0.3.0"},
+		"10-m.conflist": {`{"name":"n","plugins":[{"type":"bridge"}]}`, exit.Rejected, "cniVersion"},
+	} {
+		h := newHost(t, map[string]string{name: x.text})
+		_, err := Install(h.Place, h.self, Settings{})
+		if exit.Code(err) != x.code || !strings.Contains(err.Error(), x.word) {
+			t.Errorf("%s: %v", name, err)
+		}
+		h.has(t, name, x.text)
+	}
+	h := newHost(t, map[string]string{"10-n.conflist": lists[0]})
+	h.BinDir += "/none"
+	if _, err := Install(h.Place, h.self, Settings{}); exit.Code(err) != exit.NotReady || !strings.Contains(err.Error(), "--cni-bin-dir") {
+		t.Errorf("no directory of plugins: %v", err)
+	}
+	h.has(t, "10-n.conflist", lists[0])
+}
+
+// What somebody else wrote in between is not lost.
+func TestReplaceKeepsWhatOthersWrote(t *testing.T) {
+	h := newHost(t, map[string]string{"10-n.conflist": lists[0]})
+	path := filepath.Join(h.ConfDir, "10-n.conflist")
+	file, _, err := read(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.write(t, path, lists[1])
+	if err := file.replace([]byte("x")); !errors.Is(err, errEdited) {
+		t.Errorf("error %v", err)
+	}
+	h.has(t, "10-n.conflist", lists[1])
+}
+
+func FuzzConflist(f *testing.F) {
+	for _, l := range lists {
+		f.Add([]byte(l))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		l, err := parseList(data)
+		if err != nil || l.own() >= 0 {
+			return
+		}
+		with, err := l.with(Settings{FailurePolicy: Open})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := mustParse(t, with).without(); !bytes.Equal(got, data) {
+			t.Errorf("%q, was %q", got, data)
+		}
+	})
+}
