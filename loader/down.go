@@ -60,6 +60,11 @@ func Down(cfg *Config) (removed []string, err error) {
 		errs = append(errs, d.result())
 		removed = append(removed, d.removed...)
 	}
+	if len(ModesUp(cfg)) == 0 {
+		if err := dropRecords(cfg); err != nil {
+			errs = append(errs, downError("remove", "records of pods", err))
+		}
+	}
 	return removed, errors.Join(errs...)
 }
 

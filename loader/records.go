@@ -226,6 +226,33 @@ func (k *node) settleRecords() {
 	k.records = nil
 }
 
+// dropRecords removes the records that no later `up` could enrol anything by. It is for
+// when nothing is up any more.
+func dropRecords(cfg *Config) error {
+	dir := cfg.PodRecords()
+	list, _, err := dir.List()
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	boot, err := podrecord.Boot()
+	if err != nil {
+		return err
+	}
+	alive, err := aliveRecords(list, func(uint64) bool { return false })
+	if err != nil {
+		return err
+	}
+	all := seesAll()
+	for _, r := range list {
+		if r.Boot != boot || r.Released || !alive[r.Cookie] && all {
+			if err := dir.Remove(r.ContainerID, r.IfName); err != nil {
+				return err
+			}
+		}
+	}
+	return dir.Sweep()
+}
+
 // lookRecords is enrolRecorded without its effect: it adds what will be enrolled, and why,
 // to enrolled, where "" is for what is.
 func (k *node) lookRecords(enrolled map[uint64]string) error {
