@@ -38,9 +38,9 @@ type follower struct {
 	seen  []event
 }
 
-func (m *mesh) follow() *follower {
+func (m *mesh) follow(args ...string) *follower {
 	m.t.Helper()
-	f := &follower{t: m.t, cmd: m.command("-o", "json", "events"), lines: make(chan event, 1024)}
+	f := &follower{t: m.t, cmd: m.command(append([]string{"-o", "json", "events"}, args...)...), lines: make(chan event, 1024)}
 	f.cmd.Stderr = m.t.Output()
 	out, err := f.cmd.StdoutPipe()
 	if err != nil {
@@ -77,7 +77,8 @@ func (f *follower) stop() {
 	if err := f.cmd.Process.Signal(unix.SIGTERM); err != nil {
 		f.t.Error(err)
 	}
-	for range f.lines {
+	for e := range f.lines {
+		f.seen = append(f.seen, e)
 	}
 	if err := f.cmd.Wait(); err != nil {
 		f.t.Errorf("events: %v", err)
@@ -184,4 +185,27 @@ func TestKilledReaderOfEventsIsForgotten(t *testing.T) {
 	}
 	again := m.follow()
 	again.awake(func() { c.reach(vipA) })
+}
+
+// What a limit keeps back is counted, and nothing is missing in between.
+func TestEventsOverTheRateAreCounted(t *testing.T) {
+	m, c := lane(t)
+	f := m.follow("--rate", "3")
+	f.awake(func() { c.reach(vipA) })
+	const more = 50
+	wantSpread(t, c, vipA, counts{vipA: more})
+	f.want(`"type":"dropped"`, `"dropped":`)
+	f.stop()
+	shown, dropped := 0.0, 0.0
+	for _, e := range f.seen {
+		switch n, told := e["dropped"].(float64); {
+		case told:
+			dropped += n
+		case e["type"] == "opened":
+			shown++
+		}
+	}
+	if dropped < more/2 || shown+dropped < more {
+		t.Errorf("of more than %d connections %v opened are shown, and %v events were left out", more, shown, dropped)
+	}
 }

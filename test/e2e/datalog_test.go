@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// setLevel changes the level of the data plane's log of a live run.
+func setLevel(t *testing.T, a *adminEnd, level string) {
+	t.Helper()
+	if code, body := a.ask("PUT", "/debug/loglevel?dataplane="+level); code != 200 {
+		t.Fatalf("level %s: %d %s", level, code, body)
+	}
+}
+
+// pollers is how many things a process waits at by epoll: one more while it reads a ring.
+func pollers(t *testing.T, s *daemon) (n int) {
+	t.Helper()
+	dir := fmt.Sprintf("/proc/%d/fd", s.cmd.Process.Pid)
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range list {
+		if to, err := os.Readlink(filepath.Join(dir, e.Name())); err == nil && strings.Contains(to, "[eventpoll]") {
+			n++
+		}
+	}
+	return n
+}
+
+// wantTold has what do does told of at a level, and nothing of what is in none.
+func (s *daemon) wantTold(do func(), none []string, words ...string) {
+	s.t.Helper()
+	from := len(s.said())
+	do()
+	if err := eventually(func() error {
+		for _, w := range words {
+			if !strings.Contains(s.said()[from:], w) {
+				return fmt.Errorf("%q is not told", w)
+			}
+		}
+		return nil
+	}); err != nil {
+		s.t.Errorf("%v:\n%s", err, s.said()[from:])
+	}
+	for _, w := range none {
+		if strings.Contains(s.said()[from:], w) {
+			s.t.Errorf("%q is told", w)
+		}
+	}
+}
+
+// Off nothing is told, and nobody reads; each level tells its own.
+func TestTheDataPlanesLogInAdsMode(t *testing.T) {
+	n, p, c := ward(t)
+	s, a := n.in(t).serveAdmin()
+	n.apply(cds(static("a", epA1), static("empty"), static("six", six1)),
+		lds(listener(service, toCluster("a")), listener(service6, toCluster("six")), listener(bad1, toCluster("empty"))))
+	idle := pollers(t, s)
+	wantReach(t, c, service, epA1)
+	setLevel(t, a, "info")
+	if n := pollers(t, s); n != idle+1 {
+		t.Errorf("%d pollers while the log is on, %d while it is off", n, idle)
+	}
+	sent := "connect to " + service + ": sent to " + epA1 + " of cluster a"
+	s.wantTold(func() { wantReach(t, c, service6, six1) }, []string{sent}, "connect to "+service6+": sent to "+six1+" of cluster six", fmt.Sprintf("netns=%d", p.cookie()))
+	nothing, empty := "connect to "+epB1+": left alone: nothing is configured for it", "connect to "+bad1+": left alone: cluster empty has no endpoint for it"
+	s.wantTold(func() { wantReach(t, c, epB1, epB1); c.reach(bad1); wantReach(t, c, service, epA1) }, []string{nothing}, empty, sent)
+	setLevel(t, a, "debug")
+	s.wantTold(func() { wantReach(t, c, epB1, epB1) }, nil, nothing)
+	setLevel(t, a, "error")
+	s.wantTold(func() { wantReach(t, c, service, epA1); c.reach(bad1) }, []string{sent}, empty)
+	setLevel(t, a, "off")
+	if n := pollers(t, s); n != idle {
+		t.Errorf("%d pollers after the log, %d before it", n, idle)
+	}
+	setLevel(t, a, "info")
+	s.stop(exitDone)
+	if l := level(t, n); l != 0 {
+		t.Errorf("the level after run has ended: %d", l)
+	}
+}
+
+func TestTheDataPlanesLogInWorkloadMode(t *testing.T) {
+	m, c := lane(t)
+	s := m.in(t).serve("--data-log-level", "debug")
+	m.apply(wds(serviceA(), a1(), wsvc("empty", vips("10.96.0.2"), wport(80, 1)), wpod("p", serverIP)),
+		policies(policy("closed", "NAMESPACE", "DENY", onlyWhen("destinationPorts", []int{7000}))))
+	server := m.enrolled(serverIP)
+	server.serve(at(serverIP, 7000))
+	stranger := m.pod("10.1.0.8").client(0)
+	s.wantTold(func() {
+		wantReach(t, c, vipA, at(ip1, 8080))
+		wantReach(t, c, vipB, vipB)
+		c.reach(at(ip3, 9090))
+		if !denied(stranger, at(serverIP, 7000)) {
+			t.Error("a denied connection was let in")
+		}
+	}, nil, "connect to "+vipA+": sent to "+at(ip1, 8080)+" of service "+keyOf("a"),
+		"connect to "+vipB+": left alone: service "+keyOf("empty")+" has no endpoint for it",
+		"connect to "+at(ip3, 9090)+": left alone: nothing is configured for it",
+		"to "+at(serverIP, 7000)+": denied: policy ns/closed",
+		"connect to "+at(serverIP, 7000)+": left alone: its network namespace is not enrolled")
+}
+
+// level is what programs read.
+func level(t *testing.T, n *node) byte {
+	t.Helper()
+	value := make([]byte, 64)
+	pin := filepath.Join(n.bpf, "kmesh_node", "ads", "map", "km_watch")
+	if err := mapElem(pin, unix.BPF_MAP_LOOKUP_ELEM, make([]byte, 4), value); err != nil {
+		t.Fatal(err)
+	}
+	return value[0]
+}
+
+// However many lines there are, those of the process stay few, and it is told.
+func TestLinesOfTheDataPlanesLogAreLimited(t *testing.T) {
+	n, _, c := site(t)
+	s := n.in(t).serve("--data-log-level", "info")
+	n.apply(cds(static("a", epA1)), lds(listener(service, toCluster("a"))))
+	s.wantTold(func() { c.spread(service, 1500) }, nil, "lines of the data plane's log left out: more than 200 a second")
+}
