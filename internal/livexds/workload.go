@@ -12,6 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/kmesh-net/kmesh-node/internal/bpfmap"
+	"github.com/kmesh-net/kmesh-node/internal/exit"
 	"github.com/kmesh-net/kmesh-node/internal/keeper"
 	"github.com/kmesh-net/kmesh-node/internal/workload"
 	"github.com/kmesh-net/kmesh-node/internal/xds"
@@ -29,6 +30,8 @@ type Workload struct {
 	come map[xds.Kind]bool // the first response did
 	// retirement is under way, or will be before long; again says that there is more.
 	retiring, again bool
+
+	calm calm
 }
 
 // maxTold is how many warnings are told of one response.
@@ -53,16 +56,22 @@ var kindsOf = map[string]struct {
 }
 
 // Types are Address, then Authorization: a policy is about workloads.
-func (w *Workload) Types() []string { return []string{xdsclient.AddressType, xdsclient.AuthorizationType} }
+func (w *Workload) Types() []string {
+	return []string{xdsclient.AddressType, xdsclient.AuthorizationType}
+}
 
 // Update publishes one response as one change: see xdsclient.Sink.
 func (w *Workload) Update(_ context.Context, d *xds.Document) (rejected []xdsclient.Rejected, err error) {
+	defer w.calm.stir()
 	var r *workload.Result
 	err = w.keeper.Workload(func(s *workload.Store, _ *loader.Handles) (err error) {
 		s.Later()
 		r, err = s.Apply([]xds.Document{*d}, true)
 		return err
 	})
+	if exit.Code(err) == exit.Rejected {
+		return rejectAll(d, err), nil // asked for again it would be no better
+	}
 	if err != nil {
 		return nil, fmt.Errorf("publish %s: %w", d.Kind, err)
 	}
@@ -86,6 +95,14 @@ func (w *Workload) Update(_ context.Context, d *xds.Document) (rejected []xdscli
 		time.AfterFunc(patience, w.retire)
 	}
 	return rejected, nil
+}
+
+// rejectAll is for a response that as a whole cannot be taken: there is no room for it.
+func rejectAll(d *xds.Document, err error) (rejected []xdsclient.Rejected) {
+	for _, r := range d.Raw {
+		rejected = append(rejected, xdsclient.Rejected{Name: r.Name, Err: err})
+	}
+	return rejected
 }
 
 // retire removes what publications gave up, which they do not wait for.

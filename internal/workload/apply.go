@@ -4,6 +4,8 @@ package workload
 
 import (
 	"errors"
+	"maps"
+	"net/netip"
 	"slices"
 
 	"github.com/kmesh-net/kmesh-node/internal/exit"
@@ -55,6 +57,7 @@ func (s *Store) Apply(docs []xds.Document, skipInvalid bool) (*Result, error) {
 			return err
 		}
 		changes := b.changes(l)
+		l.expect(len(changes))
 		for _, c := range changes {
 			l.change(c)
 		}
@@ -87,8 +90,12 @@ func kindsOf(k xds.Kind) []Kind {
 
 // changes compares what the documents ask for with what is there, and counts.
 func (b *batch) changes(l *live) []change {
-	want := map[named]*resource{} // nil: gone
-	var order []named
+	n := 0
+	for _, a := range b.docs {
+		n += len(a.list) + len(a.doc.Removed)
+	}
+	want := make(map[named]*resource, n) // nil: gone
+	order := make([]named, 0, n)
 	set := func(n named, r *resource) {
 		if _, again := want[n]; !again {
 			order = append(order, n)
@@ -128,17 +135,28 @@ func (b *batch) changes(l *live) []change {
 			continue
 		case c.new == nil:
 			count.Deleted++
-		case c.old != nil && c.old.wire == c.new.wire:
+		case c.old != nil && c.old.same(c.new):
 			count.Unchanged++
 		default:
 			count.Updated++
 		}
 		b.res.Counts[n.kind] = count
-		if c.new == nil || c.old == nil || c.old.wire != c.new.wire {
+		if c.new == nil || c.old == nil || !c.old.same(c.new) {
 			list = append(list, c)
 		}
 	}
 	return list
+}
+
+// expect makes room for many changes at once, where nothing is there yet.
+func (l *live) expect(n int) {
+	if m := l.model; len(m.nums) == 0 && len(l.peers) == 0 {
+		m.nums, m.res[Workload] = make(map[uint32]*resource, n), make(map[string]*resource, n)
+		peers := make(map[netip.Addr]struct{}, n)
+		maps.Copy(peers, m.dirty.peers)
+		m.addrs, m.dirty.peers = make(map[netip.Addr]group, n), peers
+		l.peers = make(map[netip.Addr]peerC, n)
+	}
 }
 
 // change makes one change in the model.
@@ -165,9 +183,9 @@ func (b *batch) tell(l *live, changes []change) {
 		about = append(about, a.list...)
 	}
 	for _, r := range about {
-		if r = m.res[r.kind][r.name]; r != nil && r.told != nil {
-			b.res.Warnings = append(b.res.Warnings, r.told.warnings...)
-			b.res.Notes = append(b.res.Notes, r.told.notes...)
+		if r = m.res[r.kind][r.name]; r != nil && r.more != nil {
+			b.res.Warnings = append(b.res.Warnings, r.more.warnings...)
+			b.res.Notes = append(b.res.Notes, r.more.notes...)
 		}
 	}
 	b.res.Warnings = append(b.res.Warnings, m.conflicts(m.dirty.keys, m.dirty.peers)...)

@@ -55,7 +55,7 @@ func BenchmarkOneWorkload(b *testing.B) {
 	}
 	r := s.live.model.sorted(Workload)[5000]
 	for i := 0; b.Loop(); i++ {
-		w := r.workload()
+		w := k.message(s, r)
 		w.Status = wapi.WorkloadStatus(i % 2)
 		docs := []xds.Document{{Path: "d", Kind: xds.KindAddress, Resources: []proto.Message{
 			&wapi.Address{Type: &wapi.Address_Workload{Workload: w}}}}}

@@ -4,7 +4,9 @@ package workload
 
 import (
 	"errors"
+	"fmt"
 
+	"github.com/kmesh-net/kmesh-node/internal/bpfmap"
 	"github.com/kmesh-net/kmesh-node/internal/xds"
 )
 
@@ -73,12 +75,26 @@ func readStored(m *kernelMaps) ([]*stored, error) {
 		if p.tombstone || p.data == nil || p.chunks != chunksOf(len(p.data)) {
 			return
 		}
-		p.res, errs[i] = decodeResource(p.kind, string(p.data))
+		p.res, errs[i] = decodeResource(p.kind, p.data)
 		if p.res != nil {
 			p.res.num, p.res.id = p.tag, p.id
+			p.res.published()
 		}
 	})
 	return list, errors.Join(errs...)
+}
+
+// readMessage reads one message of so many bytes back.
+func (m *kernelMaps) readMessage(id, bytes uint32) ([]byte, error) {
+	b := make([]byte, bytes)
+	for i := range chunksOf(len(b)) {
+		k, c := chunkKeyC{id: u32(id), index: u32(i)}, chunkC{}
+		if err := bpfmap.Lookup(m.fd["km_res"], raw(&k), raw(&c)); err != nil {
+			return nil, fmt.Errorf("read km_res: %w", err)
+		}
+		copy(b[i*chunkData:], raw(&c.data))
+	}
+	return b, nil
 }
 
 // garbage is what of km_res does not count. What a tombstone removes has to go before it.

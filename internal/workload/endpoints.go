@@ -92,13 +92,12 @@ func (m *model) nearest(s *resource, list []candidate) []candidate {
 // portOf is the port at which a workload serves a service's port, 0 for not at all.
 func portOf(w *resource, s *resource, port, fallback uint32) uint16 {
 	for _, in := range w.w.services {
-		if in.service.Value() != s.name {
+		in := in.Value()
+		if in.service != s.name {
 			continue
 		}
-		for _, p := range in.ports {
-			if uint32(p.port) == port {
-				return p.target
-			}
+		if target := in.target(uint16(port)); target != 0 {
+			return target
 		}
 	}
 	return uint16(fallback)

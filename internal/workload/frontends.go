@@ -13,14 +13,16 @@ type claim struct {
 
 // unclaim takes r's frontends away.
 func (m *model) unclaim(r *resource) {
-	for _, k := range r.claimed {
+	for _, k := range r.got().claimed {
 		m.claims[k] = slices.DeleteFunc(m.claims[k], func(c claim) bool { return c.owner == r })
 		if len(m.claims[k]) == 0 {
 			delete(m.claims, k)
 		}
 		m.dirty.keys[k] = struct{}{}
 	}
-	r.claimed = nil
+	if r.more != nil {
+		r.more.claimed = nil
+	}
 }
 
 func (m *model) claim(k frontendKey, c claim) {
@@ -31,7 +33,8 @@ func (m *model) claim(k frontendKey, c claim) {
 		return byName(a.owner, b.owner)
 	})
 	m.claims[k] = slices.Insert(m.claims[k], i, c)
-	c.owner.claimed = append(c.owner.claimed, k)
+	d := c.owner.derived()
+	d.claimed = append(d.claimed, k)
 	m.dirty.keys[k] = struct{}{}
 }
 
@@ -48,7 +51,9 @@ func (m *model) derive() []*resource {
 	}
 	for _, r := range owners {
 		m.unclaim(r)
-		r.told = nil
+		if r.more != nil {
+			r.more.warnings, r.more.notes = nil, nil
+		}
 		if r.kind == Service {
 			m.deriveService(r)
 		} else {

@@ -181,7 +181,7 @@ func (l *live) dump() string {
 	}
 	for _, k := range Kinds() {
 		for _, r := range l.model.res[k] {
-			lines = append(lines, fmt.Sprintf("%s: %x", r, r.wire))
+			lines = append(lines, fmt.Sprintf("%s: %x", r, r.sum))
 		}
 	}
 	slices.Sort(lines)

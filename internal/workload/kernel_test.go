@@ -8,9 +8,11 @@ import (
 	"testing"
 
 	"github.com/aquasecurity/libbpfgo"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/kmesh-net/kmesh-node/internal/bpfmap"
 	"github.com/kmesh-net/kmesh-node/internal/xds"
+	wapi "github.com/kmesh-net/kmesh-node/proto/workload"
 )
 
 // kernel is a set of real maps, as the loader makes them.
@@ -92,4 +94,18 @@ func load(t testing.TB, paths ...string) []xds.Document {
 		t.Fatal(err)
 	}
 	return docs
+}
+
+// message is that of a workload, from the maps.
+func (k *kernel) message(s *Store, r *resource) *wapi.Workload {
+	k.t.Helper()
+	w := new(wapi.Workload)
+	wire, err := s.maps.readMessage(r.id, r.size)
+	if err == nil {
+		err = proto.Unmarshal(wire, w)
+	}
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	return w
 }

@@ -5,6 +5,7 @@ package workload
 import (
 	"net/netip"
 	"slices"
+	"unique"
 )
 
 // target is what a resource names as its waypoint: a service, or an address.
@@ -129,7 +130,7 @@ func (m *model) relate(r *resource, join bool) {
 	switch r.kind {
 	case Workload:
 		for _, in := range r.w.services {
-			name := in.service.Value()
+			name := in.Value().service
 			regroup(m.members, name, r, join)
 			m.touch(target{service: name})
 		}
@@ -172,7 +173,7 @@ func (m *model) touch(t target) {
 
 // name sets the waypoints that r names.
 func (m *model) name(r *resource, targets []target) {
-	for _, t := range r.named {
+	for _, t := range r.got().named {
 		if !slices.Contains(targets, t) {
 			regroup(m.named, t, r, false)
 			if !m.isNamed(t) {
@@ -181,14 +182,16 @@ func (m *model) name(r *resource, targets []target) {
 		}
 	}
 	for _, t := range targets {
-		if !slices.Contains(r.named, t) {
+		if !slices.Contains(r.got().named, t) {
 			if !m.isNamed(t) {
 				m.served(t)
 			}
 			regroup(m.named, t, r, true)
 		}
 	}
-	r.named = targets
+	if len(targets) > 0 || r.more != nil {
+		r.derived().named = targets
+	}
 }
 
 // served marks the peers that are waypoints when t is one.
@@ -212,5 +215,5 @@ func (m *model) isNamed(t target) bool {
 
 // isWaypoint says whether r, a workload, serves as a waypoint.
 func (m *model) isWaypoint(r *resource) bool {
-	return slices.ContainsFunc(r.w.services, func(in membership) bool { return m.isNamed(target{service: in.service.Value()}) })
+	return slices.ContainsFunc(r.w.services, func(in unique.Handle[membership]) bool { return m.isNamed(target{service: in.Value().service}) })
 }

@@ -92,10 +92,9 @@ func (m *model) shared(w *resource, a netip.Addr) []string {
 // told is what there is to say of r, never nil.
 func (m *model) told(r *resource) []string {
 	list := []string{}
-	if r.told != nil {
-		list = append(append(list, r.told.warnings...), r.told.notes...)
-	}
-	for _, k := range r.claimed {
+	d := r.got()
+	list = append(append(list, d.warnings...), d.notes...)
+	for _, k := range d.claimed {
 		list = append(list, m.taken(r, k)...)
 	}
 	if r.kind == Workload {

@@ -214,7 +214,8 @@ func TestCaptures(t *testing.T) {
 	if p.flags != peerWorkload|peerWaypoint || keyAt(l.identities, uint32(p.identity)).Principal() != "cluster.local/ns/ns/sa/waypoint" {
 		t.Errorf("waypoint's peer: %+v", p)
 	}
-	v := l.workloadView(l.model.res[Workload]["Kubernetes//Pod/ns/echo-a-1"], l.model.sorted(Policy))
+	echo := l.model.res[Workload]["Kubernetes//Pod/ns/echo-a-1"]
+	v := l.workloadView(echo, echo.workload(), l.model.sorted(Policy))
 	if !slices.Equal(v.Policies, []string{"ns/allow-a", "ns/deny-cidr"}) || v.Identity != "cluster.local/ns/ns/sa/echo-a" {
 		t.Errorf("%+v", v)
 	}

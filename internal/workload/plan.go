@@ -17,6 +17,7 @@ type change struct {
 
 // plan is what one publication writes, all of it known before the first write.
 type plan struct {
+	changes  []change
 	messages []message
 	chunks   int     // of messages
 	garbage  garbage // once the publication is committed
@@ -57,7 +58,7 @@ func (p *plan) empty() bool {
 // plan compares what the model wants with what the maps hold, used being the image in
 // use, and changes live to what they will hold.
 func (l *live) plan(changes []change, used []byte) (*plan, error) {
-	p := &plan{waypoints: l.model.dirty.pods}
+	p := &plan{changes: changes, waypoints: l.model.dirty.pods}
 	l.planChunks(p, changes)
 	keys := l.model.dirty.keys
 	maps.Copy(keys, l.unchecked.keys)
@@ -95,7 +96,7 @@ func (l *live) planChunks(p *plan, changes []change) {
 			p.garbage.tombstones = appendChunkKeys(p.garbage.tombstones, m.id, n)
 		}
 		if c.old != nil {
-			p.garbage.messages = appendChunkKeys(p.garbage.messages, c.old.id, chunksOf(len(c.old.wire)))
+			p.garbage.messages = appendChunkKeys(p.garbage.messages, c.old.id, chunksOf(int(c.old.size)))
 		}
 	}
 }

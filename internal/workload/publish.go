@@ -122,6 +122,11 @@ func (s *Store) write(l *live, p *plan) error {
 	atomic.StoreUint64(word(&m.meta.writing), 0)
 	l.generation, l.repair = next, false
 	l.identities.fresh, l.policySets.fresh = false, false
+	for _, c := range p.changes {
+		if c.new != nil {
+			c.new.published()
+		}
+	}
 	return nil
 }
 

@@ -4,8 +4,8 @@ package workload
 
 import (
 	"fmt"
+	"hash/maphash"
 	"net/netip"
-	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -43,12 +43,16 @@ func (k Kind) String() string {
 // resource is a message that is held, and what was derived from it. It is replaced
 // as a whole when its message changes; num stays.
 type resource struct {
-	name   string
-	wire   string // the message, deterministic
-	kind   Kind
-	marked bool   // see model.mark
+	name string
+	// wire is the message, deterministic. Of a workload that was published it is "" but
+	// where something of it is asked for again: km_res has it.
+	wire   string
+	sum    digest // of wire
+	size   uint32 // of wire
 	num    uint32 // the stable number of this kind and name
 	id     uint32 // of its chunks; 0: not written yet
+	kind   Kind
+	marked bool // see model.mark
 
 	w *traits
 	s *wapi.Service
@@ -56,30 +60,51 @@ type resource struct {
 
 	addrs []netip.Addr // of a workload
 
-	claimed []frontendKey
-	named   []target // waypoints
-	told    *remarks // nil: nothing to tell
+	more *derived // nil: nothing was derived, as from most workloads
 }
 
-// remarks are for people.
-type remarks struct{ warnings, notes []string }
+// derived is what follows from a resource.
+type derived struct {
+	claimed []frontendKey
+	named   []target // waypoints
+
+	warnings, notes []string
+}
+
+// got is what was derived, for reading.
+func (r *resource) got() derived {
+	if r.more == nil {
+		return derived{}
+	}
+	return *r.more
+}
+
+// derived is for adding to it.
+func (r *resource) derived() *derived {
+	if r.more == nil {
+		r.more = &derived{}
+	}
+	return r.more
+}
+
+// digest stands for a message within this process.
+type digest [2]uint64
+
+var seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
+
+func digestOf(wire []byte) digest {
+	return digest{maphash.Bytes(seeds[0], wire), maphash.Bytes(seeds[1], wire)}
+}
 
 func (r *resource) String() string { return r.kind.String() + " " + xds.Clip(r.name) }
 
-func (r *resource) remarks() *remarks {
-	if r.told == nil {
-		r.told = &remarks{}
-	}
-	return r.told
-}
-
 func (r *resource) warn(format string, args ...any) {
-	t := r.remarks()
+	t := r.derived()
 	t.warnings = append(t.warnings, r.String()+": "+fmt.Sprintf(format, args...))
 }
 
 func (r *resource) note(format string, args ...any) {
-	t := r.remarks()
+	t := r.derived()
 	t.notes = append(t.notes, r.String()+": "+fmt.Sprintf(format, args...))
 }
 
@@ -113,19 +138,16 @@ func newResource(m proto.Message) (*resource, error) {
 		k, name := nameOf(m)
 		return nil, fmt.Errorf("encode %s %s: %w", k, xds.Clip(name), err)
 	}
-	return resourceOf(m, string(wire)), nil
+	return resourceOf(m, wire), nil
 }
 
-// resourceOf keeps of a workload's message its wire form and what is asked for again and
-// again: there are many.
-func resourceOf(m proto.Message, wire string) *resource {
-	r := &resource{wire: wire}
+// resourceOf keeps of a workload's message what is asked for again and again: there are
+// many.
+func resourceOf(m proto.Message, wire []byte) *resource {
+	r := &resource{wire: string(wire), sum: digestOf(wire), size: uint32(len(wire))}
 	r.kind, r.name = nameOf(m)
 	switch m := m.(type) {
 	case *wapi.Workload:
-		if i := strings.Index(wire, r.name); i >= 0 {
-			r.name = wire[i:][:len(r.name)]
-		}
 		r.w = traitsOf(m)
 		if n := len(m.GetAddresses()); n > 0 {
 			r.addrs = make([]netip.Addr, n)
@@ -145,7 +167,7 @@ func resourceOf(m proto.Message, wire string) *resource {
 // one, though the message may be the same.
 func (r *resource) is(wire []byte) bool {
 	if r.kind == Policy {
-		return r.wire == string(wire)
+		return r.sum == digestOf(wire)
 	}
 	// An Address has its workload as field 1, its service as field 2.
 	num, typ, n := protowire.ConsumeTag(wire)
@@ -153,10 +175,21 @@ func (r *resource) is(wire []byte) bool {
 		return false
 	}
 	in, m := protowire.ConsumeBytes(wire[n:])
-	return m >= 0 && n+m == len(wire) && r.wire == string(in)
+	return m >= 0 && n+m == len(wire) && r.sum == digestOf(in)
 }
 
-// workload is the message of a workload. It was encoded by newResource.
+// same says whether two have the same message.
+func (r *resource) same(o *resource) bool { return r.size == o.size && r.sum == o.sum }
+
+// published is called when km_res has the message.
+func (r *resource) published() {
+	if r.kind == Workload && !r.w.odd && !r.w.waypoint {
+		r.wire = ""
+	}
+}
+
+// workload is the message of a workload that names a waypoint or is odd. It was encoded
+// by newResource.
 func (r *resource) workload() *wapi.Workload {
 	w := new(wapi.Workload)
 	if err := proto.Unmarshal([]byte(r.wire), w); err != nil {
@@ -166,12 +199,12 @@ func (r *resource) workload() *wapi.Workload {
 }
 
 // decodeResource reads a message that newResource encoded.
-func decodeResource(k Kind, wire string) (*resource, error) {
+func decodeResource(k Kind, wire []byte) (*resource, error) {
 	m := k.message()
 	if m == nil {
 		return nil, fmt.Errorf("unknown kind %d", k)
 	}
-	if err := proto.Unmarshal([]byte(wire), m); err != nil {
+	if err := proto.Unmarshal(wire, m); err != nil {
 		return nil, fmt.Errorf("decode %s: %w", k, err)
 	}
 	return resourceOf(m, wire), nil

@@ -3,6 +3,7 @@
 package workload
 
 import (
+	"encoding/binary"
 	"unique"
 
 	"github.com/kmesh-net/kmesh-node/internal/authz"
@@ -14,7 +15,7 @@ import (
 type traits struct {
 	place    unique.Handle[locality]
 	identity unique.Handle[authz.Identity]
-	services []membership
+	services []unique.Handle[membership]
 	policies []string
 	capacity uint32 // 1 where none is set
 
@@ -25,12 +26,19 @@ type traits struct {
 
 // membership is one service of a workload.
 type membership struct {
-	service unique.Handle[string]
-	ports   []servicePort
+	service string
+	ports   string // 4 bytes each: a port of the service, and where the workload serves it, not 0
 }
 
-// servicePort is a port of a service, and where the workload serves it: not 0.
-type servicePort struct{ port, target uint16 }
+// target is where a port of the service is served, 0 where nothing is said of it.
+func (in membership) target(port uint16) uint16 {
+	for p := in.ports; p != ""; p = p[4:] {
+		if uint16(p[0])<<8|uint16(p[1]) == port {
+			return uint16(p[2])<<8 | uint16(p[3])
+		}
+	}
+	return 0
+}
 
 func traitsOf(w *wapi.Workload) *traits {
 	l := w.GetLocality()
@@ -46,16 +54,17 @@ func traitsOf(w *wapi.Workload) *traits {
 		t.capacity = c.GetValue()
 	}
 	if n := len(w.GetServices()); n > 0 {
-		t.services = make([]membership, 0, n)
+		t.services = make([]unique.Handle[membership], 0, n)
 	}
 	for name, list := range w.GetServices() {
-		in := membership{service: unique.Make(name)}
+		var ports []byte
 		for _, p := range list.GetPorts() {
 			if p.GetTargetPort() != 0 {
-				in.ports = append(in.ports, servicePort{uint16(p.GetServicePort()), uint16(p.GetTargetPort())})
+				ports = binary.BigEndian.AppendUint16(ports, uint16(p.GetServicePort()))
+				ports = binary.BigEndian.AppendUint16(ports, uint16(p.GetTargetPort()))
 			}
 		}
-		t.services = append(t.services, in)
+		t.services = append(t.services, unique.Make(membership{name, string(ports)}))
 	}
 	return t
 }

@@ -86,7 +86,15 @@ func (s *Store) Workloads() ([]WorkloadView, error) {
 	err := s.fresh(func(l *live) error {
 		policies := l.model.sorted(Policy)
 		for _, r := range l.model.sorted(Workload) {
-			list = append(list, l.workloadView(r, policies))
+			w := new(wapi.Workload)
+			wire, err := s.maps.readMessage(r.id, r.size)
+			if err == nil {
+				err = proto.Unmarshal(wire, w)
+			}
+			if err != nil {
+				return fmt.Errorf("read %s: %w", r, err)
+			}
+			list = append(list, l.workloadView(r, w, policies))
 		}
 		return nil
 	})
@@ -151,7 +159,7 @@ func (l *live) serviceView(r *resource) ServiceView {
 
 func (l *live) frontendViews(r *resource) []FrontendView {
 	list := []FrontendView{}
-	for _, k := range r.claimed {
+	for _, k := range r.got().claimed {
 		f := l.frontends[k]
 		if f == nil || uint32(f.value.resource) != r.num {
 			continue
@@ -200,11 +208,12 @@ func (s spec) at(p uint32) endpointC {
 }
 
 func (m *model) waypointText(r *resource) string {
-	if len(r.named) == 0 {
+	named := r.got().named
+	if len(named) == 0 {
 		return ""
 	}
-	t := r.named[0]
-	last := r.named[len(r.named)-1]
+	t := named[0]
+	last := named[len(named)-1]
 	text := fmt.Sprintf("%s:%d", t, m.node.waypointPort)
 	if t.addr.IsValid() {
 		text = netip.AddrPortFrom(t.addr, m.node.waypointPort).String()
@@ -230,8 +239,8 @@ func balanceText(lb *wapi.LoadBalancing) string {
 	return text
 }
 
-func (l *live) workloadView(r *resource, policies []*resource) WorkloadView {
-	m, w := l.model, r.workload()
+func (l *live) workloadView(r *resource, w *wapi.Workload, policies []*resource) WorkloadView {
+	m := l.model
 	v := WorkloadView{UID: r.name, Name: w.GetName(), Namespace: w.GetNamespace(), Addresses: []string{}, Node: w.GetNode(),
 		Status: strings.ToLower(w.GetStatus().String()), Services: []string{}, Policies: []string{},
 		Waypoint: m.waypointText(r), Frontends: l.frontendViews(r), Notes: m.told(r), Resource: w}

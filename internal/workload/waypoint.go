@@ -33,10 +33,10 @@ func (m *model) waypointOf(r *resource) []target {
 
 // via is the set of a waypoint's endpoints, none where it leads nowhere.
 func (m *model) via(r *resource, four bool) spec {
-	if len(r.named) == 0 {
+	t, ok := r.waypoint()
+	if !ok {
 		return spec{}
 	}
-	t := r.named[len(r.named)-1]
 	if t.service == r.name && r.kind == Service {
 		return spec{}
 	}
@@ -49,6 +49,15 @@ func (m *model) via(r *resource, four bool) spec {
 		m.specs[key] = s
 	}
 	return s
+}
+
+// waypoint is the last that r names.
+func (r *resource) waypoint() (t target, ok bool) {
+	named := r.got().named
+	if len(named) == 0 {
+		return target{}, false
+	}
+	return named[len(named)-1], true
 }
 
 func (m *model) newVia(t target, four bool) spec {
@@ -77,10 +86,10 @@ func (m *model) newVia(t target, four bool) spec {
 
 // checkWaypointOf warns where a waypoint leads nowhere.
 func (m *model) checkWaypointOf(r *resource) {
-	if len(r.named) == 0 {
+	t, ok := r.waypoint()
+	if !ok {
 		return
 	}
-	t := r.named[len(r.named)-1]
 	switch {
 	case t.service == r.name && r.kind == Service:
 		r.warn("is its own waypoint: connections go to it without one")
