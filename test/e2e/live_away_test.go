@@ -47,19 +47,12 @@ func TestLiveControlPlaneIsAway(t *testing.T) {
 		}
 		// An apply by hand is possible, and goes when the control plane has its say.
 		n.applyOwn("by-hand", "10.96.0.12:80", epC1)
-		before = n.generation()
 
-		if err := cp.Start(); err != nil {
-			t.Fatal(err)
-		}
+		mustStart(t, cp)
 		s.signal(hup)
-		st = cp.next()
-		cp.known = map[string][]string{}
-		if variant == "delta" {
-			cp.knows(st)
-			if want := []string{"a", "b", "by-hand"}; !slices.Equal(slices.Sorted(slices.Values(cp.known[controlplane.Cluster])), want) {
-				t.Errorf("initial_resource_versions of clusters %q, want %q", cp.known[controlplane.Cluster], want)
-			}
+		st = cp.again()
+		if got := slices.Sorted(slices.Values(cp.known[controlplane.Cluster])); variant == "delta" && !slices.Equal(got, []string{"a", "b", "by-hand"}) {
+			t.Errorf("initial_resource_versions of clusters %q", got)
 		}
 		at := s.now()
 		st.taken(cds(edsCluster("a")), eds(assigned("a", epA1)), lds(listener(service, toCluster("a"))))
@@ -160,9 +153,7 @@ func TestLiveControlPlaneComesAndGoes(t *testing.T) {
 	} {
 		away()
 		<-st.Gone()
-		st = cp.next()
-		cp.known = map[string][]string{}
-		cp.knows(st)
+		st = cp.again()
 		st.taken(docs...)
 		d.more(aFew)
 	}

@@ -70,8 +70,8 @@ func TestLiveOrderIsSafe(t *testing.T) {
 		step(epB1, eds(assigned("c", epC1)))
 		step(epC1, lds(listener(service, toCluster("c"))))
 		// Renamed in one response, whose listener follows.
-		step(epC1, cds(edsCluster("d")), eds(assigned("d", epC1, epC2)))
-		st.taken(lds(listener(service, toCluster("d"))))
+		step(epC1, cds(edsCluster("d")), eds(assigned("d", epC2)))
+		step(epC2, lds(listener(service, toCluster("d"))))
 		// From endpoints by EDS to its own, and back.
 		step(epA2, cds(static("d", epA2)))
 		step(epA2, cds(edsCluster("d")))
@@ -83,7 +83,7 @@ func TestLiveOrderIsSafe(t *testing.T) {
 			eds(assigned("e", epA1)))
 		// Endpoints change, one of them goes, another comes.
 		step(epA2, eds(assigned("e", epA2)))
-		wantOnly(t, d.stop(), epA1, epB1, epC1, epA2, epB2)
+		wantOnly(t, d.stop(), epA1, epB1, epC1, epC2, epA2, epB2)
 		s.stop(exitDone)
 	})
 }
@@ -117,7 +117,7 @@ func TestLiveListenersMove(t *testing.T) {
 		s.hear(0, "READY=1")
 		c := p.client(0)
 		d, e := p.dialer(service), p.dialer(other)
-		for i := range 20 {
+		for i := range 10 {
 			addr, free := service, other
 			if i%2 == 0 {
 				addr, free = other, service
@@ -125,9 +125,13 @@ func TestLiveListenersMove(t *testing.T) {
 			st.taken(lds(named("x", addr, "a")))
 			comesToReachFast(t, c, addr, epA1)
 			comesToReachFast(t, c, free, free)
+			d.more(20)
+			e.more(20)
 			// One name's address is taken by another one in the same response.
 			st.taken(lds(named("y", addr, "b")))
 			comesToReachFast(t, c, addr, epB1)
+			d.more(20)
+			e.more(20)
 		}
 		wantOnly(t, d.stop(), epA1, epB1, service)
 		wantOnly(t, e.stop(), epA1, epB1, other)

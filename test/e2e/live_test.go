@@ -48,11 +48,21 @@ const nodeIP = "10.0.0.1"
 // linked starts run with a control plane, and does not wait for it.
 func (n *node) linked(address, variant string, flags ...string) *daemon {
 	n.t.Helper()
+	return n.linkedOf("", address, variant, flags...)
+}
+
+// linkedOf is linked of another build.
+func (n *node) linkedOf(build, address, variant string, flags ...string) *daemon {
+	n.t.Helper()
 	args := []string{"--xds-address", address, "--xds-node-ip", nodeIP}
 	if variant != "" {
 		args = append(args, "--xds-variant", variant)
 	}
-	return n.launch(append(args, flags...)...)
+	cmd := n.command(append(append([]string{"run"}, args...), flags...)...)
+	if build != "" {
+		cmd = of(build, cmd)
+	}
+	return n.manageRun(cmd)
 }
 
 // within is time enough for what a control plane waits for.
@@ -88,6 +98,7 @@ type peer struct {
 	*controlplane.Peer
 	t       testing.TB
 	version int
+	bare    bool                // versions are empty
 	known   map[string][]string // names by type, of types of which all is told
 }
 
@@ -114,11 +125,31 @@ func (p *peer) next() *stream {
 	return &stream{s, p}
 }
 
+// again waits for the next stream of a client, and takes up from its first requests what
+// the client holds: what is not sent again is removed.
+func (p *peer) again() *stream {
+	p.t.Helper()
+	s := p.next()
+	p.known = map[string][]string{}
+	for _, typeURL := range []string{controlplane.Cluster, controlplane.Listener} {
+		q, err := p.Wait(within(p.t), func(q controlplane.Request) bool { return q.Stream == s.ID && q.Type == typeURL && q.First() })
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		for name := range q.Initial {
+			p.known[typeURL] = append(p.known[typeURL], name)
+		}
+	}
+	return s
+}
+
 // versioned gives a response a version of its own. Of a type of which all is told, what
 // is no longer there is what delta calls removed.
 func (p *peer) versioned(r controlplane.Response) controlplane.Response {
 	p.version++
-	r.Version = fmt.Sprint(p.version)
+	if r.Version = fmt.Sprint(p.version); p.bare {
+		r.Version = ""
+	}
 	var names []string
 	r.Resources = slices.Clone(r.Resources)
 	for i := range r.Resources {
