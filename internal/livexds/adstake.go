@@ -29,25 +29,36 @@ type taking struct {
 
 var errTwice = errors.New("stands in one response twice")
 
+// news is a raw resource that has to be looked into.
+type news struct {
+	index int
+	print uint64
+}
+
 // take makes what d says known. Nothing comes into force by that. limits are how many
 // resources of a kind, known of or named, the store has room for.
 func (w *world) take(d *xds.Document, limits func(xds.Kind) int) *taking {
 	t := &taking{world: w, doc: d, addresses: map[string]string{}}
 	w.docs++
 	// Most of a push is known: only what is new is decoded.
-	var fresh []int
+	var fresh []news
 	for i := range d.Raw {
-		if t.news(i) {
-			fresh = append(fresh, i)
+		is := printOf(d.Raw[i].Value)
+		if t.news(i, is) {
+			fresh = append(fresh, news{i, is})
 		}
 	}
 	arrivals := make([]*xds.Arrival, len(fresh))
-	xds.Each(len(fresh), func(i int) { arrivals[i] = d.Convert(fresh[i]) })
+	xds.Each(len(fresh), func(i int) {
+		arrivals[i] = d.Convert(fresh[i].index)
+		// A push of everything is large: it goes while what it said comes.
+		d.Raw[fresh[i].index].Value = nil
+	})
 	for i, a := range arrivals {
 		if bad := a.Invalid(); bad != nil {
 			t.rejected = append(t.rejected, *bad)
-		} else if err := t.put(a, printOf(d.Raw[fresh[i]].Value), limits); err != nil {
-			t.rejected = append(t.rejected, d.Reject(fresh[i], err))
+		} else if err := t.put(a, fresh[i].print, limits); err != nil {
+			t.rejected = append(t.rejected, a.Refuse(err))
 		}
 	}
 	for _, name := range d.Removed {
@@ -61,8 +72,8 @@ func (w *world) take(d *xds.Document, limits func(xds.Kind) int) *taking {
 
 // news says whether raw resource i has to be looked into. What is named in a complete
 // response stays, whatever is wrong with it.
-func (t *taking) news(i int) bool {
-	w, name, is := t.world, t.doc.NameOf(i), printOf(t.doc.Raw[i].Value)
+func (t *taking) news(i int, is uint64) bool {
+	w, name := t.world, t.doc.NameOf(i)
 	twice := func(seen *uint64) bool {
 		if *seen == w.docs {
 			t.rejected = append(t.rejected, t.doc.Reject(i, errTwice))

@@ -31,8 +31,13 @@ func (a *Arrival) Invalid() *Rejection {
 	if a.err == nil {
 		return nil
 	}
-	r := (&Document{Path: a.path}).reject(a.kind, a.name, a.err)
+	r := a.Refuse(a.err)
 	return &r
+}
+
+// Refuse makes a rejection of a.
+func (a *Arrival) Refuse(err error) Rejection {
+	return (&Document{Path: a.path}).reject(a.kind, a.name, err)
 }
 
 // Service is the name under which the endpoints of a Cluster come, "" where they come

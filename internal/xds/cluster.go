@@ -26,8 +26,11 @@ type newCluster struct {
 // not yet in msg.
 func toCluster(c *clusterv3.Cluster) (*newCluster, error) {
 	m := &cluster.Cluster{Name: c.GetName()}
-	n := &newCluster{msg: m, sockets: socketsOf(c)}
+	n := &newCluster{msg: m}
 	var err error
+	if n.sockets, err = socketsOf(c); err != nil {
+		return nil, err
+	}
 	if m.ConnectTimeout, err = toSeconds(c.GetConnectTimeout()); err != nil {
 		return nil, in("connect_timeout", err)
 	}

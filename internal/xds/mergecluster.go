@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"google.golang.org/protobuf/types/known/structpb"
-
 	"github.com/kmesh-net/kmesh-node/internal/config"
 	"github.com/kmesh-net/kmesh-node/proto/cluster"
 	"github.com/kmesh-net/kmesh-node/proto/endpoint"
@@ -124,12 +122,12 @@ func (b *batch) fellow(service string) (*cluster.Cluster, error) {
 }
 
 func (e *clusterEntry) warning() string {
-	ls := e.labels.all
+	ls := e.labels
 	if e.msg.GetPassthrough() || len(e.msg.GetLoadAssignment().GetEndpoints()) == 0 {
 		return ""
 	}
 	if len(ls) == 0 {
-		ls = []*structpb.Struct{nil}
+		ls = labels{nil}
 	}
 	return e.sockets.warn(ls)
 }
