@@ -58,6 +58,9 @@ func Execute(app *cli.App, args []string) int {
 // CPUs that the verifier works on.
 func collectLate() { debug.SetGCPercent(400) }
 
+// collectOften trades time of the CPUs for memory.
+func collectOften() { debug.SetGCPercent(50) }
+
 // collectAsUsual is for a command that stays.
 func collectAsUsual() { debug.SetGCPercent(100) }
 

@@ -141,8 +141,9 @@ func (d *daemon) run(ctx context.Context, interval time.Duration, started func()
 	defer d.loader.Stop()
 	defer func() { err = errors.Join(err, d.keeper.Close()) }()
 	if err = d.start(ctx); err == nil {
-		// Of the verifier and what it was fed nothing is needed any more.
-		collectAsUsual()
+		// Of the verifier and what it was fed nothing is needed any more, and a first
+		// sync leaves much behind.
+		collectOften()
 		debug.FreeOSMemory()
 		var stop func() error
 		stop, err = d.startParts(ctx)
@@ -156,7 +157,8 @@ func (d *daemon) run(ctx context.Context, interval time.Duration, started func()
 		return err
 	}
 	started()
-	debug.FreeOSMemory() // a first sync needs much that is not needed any more
+	collectAsUsual()
+	debug.FreeOSMemory()
 	loop.Run(ctx)
 	d.cfg.Log.Info("run: stopped; the data plane stays")
 	return nil
