@@ -43,8 +43,8 @@
 #define KW_MAX_BLOCKS (KW_WORKLOADS / 2)
 #define KW_MAX_PEERS KW_WORKLOADS
 #define KW_MAX_CHUNKS KW_WORKLOADS
-#define KW_MAX_COUNTERS 8192u /* struct km_counters as in abi.h; 0 is none: at random */
-#define KW_MAX_SOCKS 16384u   /* connections to waypoints, until they write */
+#define KW_MAX_COUNTERS 8192u		 /* struct km_counters as in abi.h; 0 is none: at random */
+#define KW_MAX_SOCKS 16384u		 /* connections to waypoints, until they write */
 #define KW_MAX_DENIED (KW_WORKLOADS / 4) /* policies whose denials are counted */
 
 /* A seal over n 64-bit words, each xor its place's constant, multiplied in turn.
