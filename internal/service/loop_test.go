@@ -4,6 +4,7 @@ package service
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -131,6 +132,27 @@ func TestAChangedFileIsNoSignOfLife(t *testing.T) {
 	stop()
 	<-done
 	m.want("READY=1\nSTATUS=one", "WATCHDOG=1", "STATUS=one+", "STATUS=one++", "STOPPING=1")
+	m.silent()
+}
+
+// News change the status, and nothing else follows from them.
+func TestNewsAreTold(t *testing.T) {
+	m := listen(t)
+	ctx, stop := context.WithCancel(context.Background())
+	news, done := make(chan struct{}), make(chan struct{})
+	n := 0
+	l := &Loop{Notify: NewNotifier(quietLog()), Interval: time.Hour, News: news,
+		Turn:   func(context.Context) { t.Error("a turn") },
+		Reload: func(context.Context) { t.Error("a reload") },
+		Status: func() string { n++; return fmt.Sprint(n / 2) }}
+	l.Listen()
+	go func() { l.Run(ctx); close(done) }()
+	for range 3 {
+		news <- struct{}{}
+	}
+	stop()
+	<-done
+	m.want("READY=1\nSTATUS=0", "WATCHDOG=1", "STATUS=1", "STATUS=2", "STOPPING=1")
 	m.silent()
 }
 

@@ -208,5 +208,6 @@ func (c *Client) tell(err error, wait time.Duration) {
 		level = logrus.DebugLevel
 	}
 	c.told = err.Error()
-	c.cfg.Log.Logf(level, "xds: no stream, what is in force stays; next attempt in %v: %v", wait.Round(time.Millisecond), err)
+	c.cfg.Log.Logf(level, "xds: no stream from %s, what is in force stays; next attempt in %v: %v", c.cfg.Endpoint.Address,
+		wait.Round(time.Millisecond), err)
 }

@@ -118,7 +118,7 @@ func (e *Endpoint) authorize(ctx context.Context) (context.Context, error) {
 }
 
 // explain makes of gRPC's error one for people, with what to look at.
-func (e *Endpoint) explain(err error) error {
+func explain(err error) error {
 	if errors.Is(err, io.EOF) {
 		return errors.New("the control plane ended the stream")
 	}
@@ -135,13 +135,13 @@ func (e *Endpoint) explain(err error) error {
 		{"received message larger than max", fmt.Sprintf("a response may have %d MiB", mostResponse>>20)},
 	} {
 		if strings.Contains(text, hint.has) {
-			return fmt.Errorf("%s: %s; %s", e.Address, text, hint.remedy)
+			return fmt.Errorf("%s; %s", text, hint.remedy)
 		}
 	}
 	if c := s.Code(); c == codes.Unauthenticated || c == codes.PermissionDenied {
-		return fmt.Errorf("%s: %s: %s; see: --xds-token-file, --xds-pod-namespace", e.Address, c, text)
+		return fmt.Errorf("%s: %s; see: --xds-token-file, --xds-pod-namespace", c, text)
 	}
-	return fmt.Errorf("%s: %s: %s", e.Address, s.Code(), text)
+	return fmt.Errorf("%s: %s", s.Code(), text)
 }
 
 // plain takes gRPC's own words from around the reason why there is no connection.

@@ -59,18 +59,18 @@ func (s *session) run(ctx context.Context) error {
 		return err
 	}
 	if s.stream, err = openStream(ctx, s.c.cfg.Variant, conn); err != nil {
-		return s.c.cfg.Endpoint.explain(err)
+		return explain(err)
 	}
 	for _, sub := range s.c.subs {
 		if err := s.follow(sub); err != nil {
-			return s.c.cfg.Endpoint.explain(err)
+			return explain(err)
 		}
 	}
 	s.c.connected()
 	for {
 		r, err := s.stream.recv()
 		if err != nil {
-			return s.c.cfg.Endpoint.explain(err)
+			return explain(err)
 		}
 		if err := s.take(r); err != nil {
 			return err
@@ -117,11 +117,11 @@ func (s *session) take(r *response) error {
 	}
 	s.record(i, r, rejected)
 	if err := s.answer(sub, r, rejected); err != nil {
-		return s.c.cfg.Endpoint.explain(err)
+		return explain(err)
 	}
 	for _, sub := range s.c.subs {
 		if err := s.follow(sub); err != nil {
-			return s.c.cfg.Endpoint.explain(err)
+			return explain(err)
 		}
 	}
 	s.c.CheckSynced()
