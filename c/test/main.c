@@ -10,12 +10,12 @@
 
 extern const struct test slab_tests[], wire_tests[], env_tests[], cluster_tests[], listener_tests[],
 	route_tests[], batch_tests[], limit_tests[], fault_tests[], crash_tests[], rebuild_tests[],
-	process_tests[], random_tests[], thread_tests[], reclaim_tests[];
+	process_tests[], random_tests[], thread_tests[], reclaim_tests[], churn_tests[];
 
 static const struct test *const tables[] = {
-	slab_tests,    wire_tests,    env_tests,    cluster_tests, listener_tests,
-	route_tests,   batch_tests,   limit_tests,  fault_tests,   crash_tests,
-	rebuild_tests, process_tests, random_tests, thread_tests,  reclaim_tests,
+	slab_tests,   wire_tests,   env_tests,	   cluster_tests, listener_tests, route_tests,
+	batch_tests,  limit_tests,  fault_tests,   crash_tests,	  rebuild_tests,  process_tests,
+	random_tests, thread_tests, reclaim_tests, churn_tests,
 };
 
 static unsigned int failures;
