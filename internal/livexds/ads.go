@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -209,83 +208,11 @@ func (a *Ads) warn(texts []string) {
 }
 
 // arm has the time of what waits watched, while something does.
-func (a *Ads) arm(least time.Duration) {
-	if a.timer != nil || a.closed {
-		return
-	}
-	first := a.world.oldest()
-	if first.IsZero() {
-		return
-	}
-	a.timer = time.AfterFunc(max(first.Add(fetchTime).Sub(a.now()), least), a.expire)
-}
-
 // oldest is when that began to wait which waits for longest; zero: nothing waits.
-func (w *world) oldest() time.Time {
-	var first time.Time
-	older := func(t time.Time) {
-		if first.IsZero() || t.Before(first) {
-			first = t
-		}
-	}
-	for r := range w.waiting {
-		older(r.since)
-	}
-	for s := range w.fresh {
-		if s.gone {
-			older(s.since)
-		}
-	}
-	for _, t := range w.awaited {
-		older(t)
-	}
-	return first
-}
-
 // expire brings into force what has waited for long enough.
-func (a *Ads) expire() {
-	defer a.changed()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.timer = nil
-	if a.closed {
-		return
-	}
-	err := a.open(func(s storage) error {
-		if err := a.follow(s); err != nil {
-			return err
-		}
-		return a.bring(s, nil)
-	})
-	again := time.Millisecond
-	if err != nil {
-		a.log.WithError(err).Error("xds: what waited for others is not in force")
-		again = fetchTime
-	}
-	a.world.lapse()
-	a.world.giveUp(a.now().Add(-fetchTime))
-	a.arm(again)
-}
-
 // Close ends the waiting. Nothing comes into force any more but by Update.
-func (a *Ads) Close() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.closed = true
-	if a.timer != nil {
-		a.timer.Stop()
-	}
-}
-
-// giveUp ceases to wait for answers to questions of before that time.
-func (w *world) giveUp(before time.Time) {
-	for q, since := range w.awaited {
-		if !since.After(before) {
-			delete(w.awaited, q)
-		}
-	}
-}
-
+// giveUp ceases to wait for answers to questions of before that time, and names them.
+// few are some of names, in order, for people.
 // Names are the services of Clusters, and the RouteConfigurations that Listeners name.
 func (a *Ads) Names(typeURL string) (names []string, byName bool) {
 	k := adsKinds[typeURL]
@@ -325,36 +252,4 @@ func (a *Ads) Held(typeURL string) (names []string, err error) {
 }
 
 // Synced says whether everything that was asked for is in force, or was given up.
-func (a *Ads) Synced() (ok bool, missing string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, k := range []xds.Kind{xds.KindCluster, xds.KindListener} {
-		if !a.come[k] {
-			return false, string(k)
-		}
-	}
-	return a.world.synced()
-}
-
 // synced names a few of those that are waited for.
-func (w *world) synced() (ok bool, missing string) {
-	var l []string
-	for q := range w.awaited {
-		l = append(l, string(q.kind)+" "+xds.Clip(q.name))
-	}
-	for r := range w.waiting {
-		if r.next != nil {
-			l = append(l, shown(r))
-		}
-	}
-	if len(l) == 0 {
-		return true, ""
-	}
-	slices.Sort(l)
-	l = slices.Compact(l)
-	const few = 3
-	if n := len(l); n > few {
-		l = append(l[:few], fmt.Sprintf("and %d more", n-few))
-	}
-	return false, strings.Join(l, ", ")
-}
