@@ -98,14 +98,21 @@ func TestDeltaCapturesAreTakenForSuch(t *testing.T) {
 	}
 }
 
+// opened is a stream that asks for clusters, from both sides.
+func opened(c *client, p *Peer) (discovery.AggregatedDiscoveryService_DeltaAggregatedResourcesClient, *Stream) {
+	c.t.Helper()
+	delta := c.delta()
+	must(c.t, delta.Send(&discovery.DeltaDiscoveryRequest{TypeUrl: Cluster}))
+	s, err := p.Stream(c.ctx)
+	must(c.t, err)
+	return delta, s
+}
+
 func TestCutInTheMiddleOfAMessage(t *testing.T) {
 	p := NewPeer(Config{})
 	started(t, p)
 	c := dial(t, p.Address(), nil)
-	delta := c.delta()
-	must(t, delta.Send(&discovery.DeltaDiscoveryRequest{TypeUrl: Cluster}))
-	s, err := p.Stream(c.ctx)
-	must(t, err)
+	delta, s := opened(c, p)
 	list, err := Fleet{100, 1}.Envoy()
 	must(t, err)
 	p.CutAfter(20_000)
@@ -116,10 +123,7 @@ func TestCutInTheMiddleOfAMessage(t *testing.T) {
 		t.Errorf("received %d resources in spite of the cut", len(d.GetResources()))
 	}
 	// The next connection is whole.
-	delta = c.delta()
-	must(t, delta.Send(&discovery.DeltaDiscoveryRequest{TypeUrl: Cluster}))
-	s, err = p.Stream(c.ctx)
-	must(t, err)
+	delta, s = opened(c, p)
 	_, err = s.Send(list[0])
 	must(t, err)
 	d, err := delta.Recv()
@@ -136,12 +140,9 @@ func TestSilentPeer(t *testing.T) {
 	p := NewPeer(Config{})
 	started(t, p)
 	c := dial(t, p.Address(), nil)
-	delta := c.delta()
-	must(t, delta.Send(&discovery.DeltaDiscoveryRequest{TypeUrl: Cluster}))
-	s, err := p.Stream(c.ctx)
-	must(t, err)
+	delta, s := opened(c, p)
 	p.Silence()
-	_, err = s.Send(Response{Type: Cluster})
+	_, err := s.Send(Response{Type: Cluster})
 	must(t, err)
 	heard := make(chan error, 1)
 	go func() { _, err := delta.Recv(); heard <- err }()
@@ -163,10 +164,7 @@ func TestPlaneStopsAndStartsAtOneAddress(t *testing.T) {
 		at := p.Address()
 		c := dial(t, at, nil)
 		for range 2 {
-			s := c.delta()
-			must(t, s.Send(&discovery.DeltaDiscoveryRequest{TypeUrl: Cluster}))
-			_, err := p.Stream(c.ctx)
-			must(t, err)
+			s, _ := opened(c, p)
 			p.Stop()
 			if _, err := s.Recv(); err == nil {
 				t.Error("a stream lived on past a stop")

@@ -98,19 +98,30 @@ func TestCaptureSidecarFile(t *testing.T) {
 func TestCaptureSidecarKube(t *testing.T) {
 	forms(t, "sidecar-kube-nohbone", func(t *testing.T, dir string) {
 		n := upNode(t)
-		p := newPod(t)
-		a := []string{"10.244.1.11:8080", "10.244.1.12:8080", "10.244.2.13:8080"}
-		b := []string{"10.244.1.21:9090", "10.244.1.22:9090", "10.244.2.23:9090"}
-		p.serve(append(a, b...)...)
-		p.serve("10.96.1.1:80", "10.96.1.2:90", "10.96.1.50:15008", "10.96.0.1:443", "10.244.1.50:15008")
-		n.enroll(p)
-		c := p.client(0)
+		check := n.sidecarKube()
 		n.want(exitDone, "apply", "-f", dir)
-		wantOnly(t, c.spread("10.96.1.1:80", 300), a...)
-		wantOnly(t, c.spread("10.96.1.2:90", 300), b...)
-		wantReach(t, c, "10.96.1.50:15008", "10.244.1.50:15008")
-		wantReach(t, c, "10.96.0.1:443", "10.96.0.1:443") // no endpoints
+		check()
 	})
+}
+
+// sidecarKube makes a pod for the capture of that name, and returns what looks whether its
+// connections go where that says.
+func (n *node) sidecarKube() func() {
+	n.t.Helper()
+	p := newPod(n.t)
+	a := []string{"10.244.1.11:8080", "10.244.1.12:8080", "10.244.2.13:8080"}
+	b := []string{"10.244.1.21:9090", "10.244.1.22:9090", "10.244.2.23:9090"}
+	p.serve(append(a, b...)...)
+	p.serve("10.96.1.1:80", "10.96.1.2:90", "10.96.1.50:15008", "10.96.0.1:443", "10.244.1.50:15008")
+	n.enroll(p)
+	c := p.client(0)
+	return func() {
+		n.t.Helper()
+		wantOnly(n.t, c.spread("10.96.1.1:80", 300), a...)
+		wantOnly(n.t, c.spread("10.96.1.2:90", 300), b...)
+		wantReach(n.t, c, "10.96.1.50:15008", "10.244.1.50:15008")
+		wantReach(n.t, c, "10.96.0.1:443", "10.96.0.1:443") // no endpoints
+	}
 }
 
 func TestApplyOfTheSameCaptureAgainChangesNothing(t *testing.T) {

@@ -31,13 +31,7 @@ func (s *stream) replays(list ...controlplane.Response) {
 func TestLiveCaptureSidecarKube(t *testing.T) {
 	variants(t, func(t *testing.T, variant string) {
 		n := upNode(t)
-		p := newPod(t)
-		a := []string{"10.244.1.11:8080", "10.244.1.12:8080", "10.244.2.13:8080"}
-		b := []string{"10.244.1.21:9090", "10.244.1.22:9090", "10.244.2.23:9090"}
-		p.serve(append(a, b...)...)
-		p.serve("10.96.1.1:80", "10.96.1.2:90", "10.96.1.50:15008", "10.96.0.1:443", "10.244.1.50:15008")
-		n.enroll(p)
-		c := p.client(0)
+		check := n.sidecarKube()
 		list := replayed(t, capture(t, "sidecar-kube-nohbone"))
 		cp := newPeer(t, controlplane.Config{})
 		s := n.linked(cp.Address(), variant)
@@ -52,10 +46,7 @@ func TestLiveCaptureSidecarKube(t *testing.T) {
 			s.signal(hup)
 		}
 		s.hear(0, "READY=1")
-		wantOnly(t, c.spread("10.96.1.1:80", 300), a...)
-		wantOnly(t, c.spread("10.96.1.2:90", 300), b...)
-		wantReach(t, c, "10.96.1.50:15008", "10.244.1.50:15008")
-		wantReach(t, c, "10.96.0.1:443", "10.96.0.1:443") // no endpoints
+		check()
 		s.stop(exitDone)
 	})
 }

@@ -219,5 +219,12 @@ func TestLiveWorkloadResponseOfManyMegabytes(t *testing.T) {
 	wrong := with(huge, "uid", uid("wrong"), "addresses", [][]byte{{1}})
 	st.rejected(wdelta([]string{uid("a1")}, wrong, wpod("a2", ip2, serves("a", wport(80, 8080)))), uid("wrong"), "addresses")
 	wantReach(t, c, vipA, at(ip2, 8080))
+	// What there is no room for, old and new at once, is named, and the rest goes on.
+	half := with(huge, "canonicalName", strings.Repeat("x", 8<<20))
+	st.taken(wdelta(nil, half))
+	st.rejected(wdelta(nil, with(half, "node", "n"), wpod("a3", ip3, serves("a", wport(80, 8080)))), "2 of 2", "--workloads")
+	wantOnly(t, c.spread(vipA, 20), at(ip1, 8080), at(ip2, 8080))
+	st.taken(wdelta([]string{uid("a1")}))
+	wantReach(t, c, vipA, at(ip2, 8080))
 	s.stop(exitDone)
 }

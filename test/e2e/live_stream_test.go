@@ -99,7 +99,6 @@ func TestLiveControlPlaneSaysNothing(t *testing.T) {
 		st.taken(cds(edsCluster("a"), static("before", epB1)), lds(listener(service, toCluster("before"))))
 		s.status(at, "not synced", "a")
 		wantReach(t, c, service, epB1)
-		at = s.now()
 		st.taken(eds(assigned("a", epA1)))
 		s.logged("all that was asked for has come")
 		st.taken(lds(listener(service, toCluster("a"))))
