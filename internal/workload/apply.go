@@ -59,7 +59,7 @@ func (s *Store) Apply(docs []xds.Document, skipInvalid bool) (*Result, error) {
 		changes := b.changes(l)
 		l.expect(len(changes))
 		for _, c := range changes {
-			l.change(c)
+			l.change(c, changes)
 		}
 		// A name that goes and a waypoint that is not there leave traces elsewhere.
 		b.tell(l, changes)
@@ -159,17 +159,16 @@ func (l *live) expect(n int) {
 	}
 }
 
-// change makes one change in the model.
-func (l *live) change(c change) {
+// change makes one of all changes in the model.
+func (l *live) change(c change, all []change) {
 	if c.new == nil {
 		l.model.remove(c.old.kind, c.old.name)
 		return
 	}
-	c.new.num = l.nextResource
 	if c.old != nil {
 		c.new.num = c.old.num
 	} else {
-		l.nextResource++
+		c.new.num = l.resources.take(l.resourcesInUse(all))
 	}
 	l.model.put(c.new)
 }
@@ -206,7 +205,7 @@ func (s *Store) Delete(kind Kind, name string) error {
 			return err
 		}
 		c := change{old: r}
-		l.change(c)
+		l.change(c, nil)
 		l.model.derive()
 		return s.publish(l, []change{c})
 	})

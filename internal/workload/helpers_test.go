@@ -122,7 +122,7 @@ func (l *live) apply(t testing.TB, docs []xds.Document) *Result {
 	}
 	changes := b.changes(l)
 	for _, c := range changes {
-		l.change(c)
+		l.change(c, changes)
 	}
 	b.tell(l, changes)
 	p, err := l.plan(changes, noImage)

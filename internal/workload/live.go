@@ -36,11 +36,11 @@ type live struct {
 	denied     map[uint32]struct{}
 	served     map[uint32]struct{}
 	room       map[string]int // of the maps
-	// servedChecked says that served has been compared with the services.
-	servedChecked bool
-	image         bool // has to be written
+	// countersChecked says that denied and served have been compared with what there is.
+	countersChecked bool
+	image           bool // has to be written
 
-	nextSet, nextResource uint32
+	setIDs, resources numbers // of resources and of messages
 
 	// unchecked is what has not been compared with the maps since they were read.
 	unchecked dirty
@@ -68,9 +68,9 @@ func newLive() *live {
 		counters:   newCounters(),
 		peers:      map[netip.Addr]peerC{},
 		identities: newTable[identity](), policySets: newTable[string](),
-		denied:  map[uint32]struct{}{},
-		served:  map[uint32]struct{}{},
-		nextSet: 1, nextResource: 1,
+		denied: map[uint32]struct{}{},
+		served: map[uint32]struct{}{},
+		setIDs: numbers{next: 1}, resources: numbers{next: 1},
 	}
 }
 
@@ -111,7 +111,8 @@ func (s *Store) load() error {
 	head := as[imageC](m.image(true))
 	// Seen from another place, an index in the image may be somebody else's.
 	l.image = l.repair || head.abi != abiVersion || l.generation > 0 && uint64(m.meta.view) != l.model.view()
-	l.nextSet, l.nextResource = max(uint32(m.meta.next_set), 1), max(uint32(m.meta.next_resource), 1)
+	l.setIDs.resume(uint32(m.meta.next_set), l.setsInUse)
+	l.resources.resume(uint32(m.meta.next_resource), l.resourcesInUse(nil))
 	l.unchecked = l.model.dirty
 	l.unchecked.policies = false
 	l.model.clean()

@@ -81,8 +81,7 @@ func (l *live) plan(changes []change, used []byte) (*plan, error) {
 
 func (l *live) planChunks(p *plan, changes []change) {
 	for _, c := range changes {
-		m := message{id: l.nextResource}
-		l.nextResource++
+		m := message{id: l.resources.take(l.resourcesInUse(changes))}
 		if c.new != nil {
 			m.kind, m.tag, m.data = c.new.kind, c.new.num, c.new.wire
 			c.new.id = m.id
@@ -182,8 +181,7 @@ func (l *live) use(s spec) *set {
 	}
 	t := l.sets[s]
 	if t == nil {
-		t = &set{id: l.nextSet, spec: s}
-		l.nextSet++
+		t = &set{id: l.setIDs.take(l.setsInUse), spec: s}
 		l.sets[s] = t
 		l.touch(t)
 	}

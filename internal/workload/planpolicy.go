@@ -16,7 +16,7 @@ import (
 // planDenied keeps a counter for each policy, and for none (0). Of more policies than
 // there is room for, which hold all the same, those that came first have one.
 func (l *live) planDenied(p *plan) {
-	if !l.model.dirty.policies && !l.image {
+	if !l.model.dirty.policies && !l.image && l.countersChecked {
 		return
 	}
 	want := map[uint32]struct{}{0: {}}
@@ -40,8 +40,9 @@ func (l *live) planDenied(p *plan) {
 }
 
 func (l *live) planImage(p *plan, used []byte) error {
-	if !l.image && !l.model.dirty.policies && !l.identities.fresh && !l.policySets.fresh {
-		return nil
+	fresh := l.identities.fresh || l.policySets.fresh
+	if !l.image && !l.model.dirty.policies && (!fresh || len(l.model.res[Policy]) == 0) {
+		return nil // without policies who is who makes no difference
 	}
 	in := authz.Input{Identities: l.identities.keys()}
 	for _, key := range l.policySets.keys() {

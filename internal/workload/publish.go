@@ -76,7 +76,7 @@ func (s *Store) write(l *live, p *plan) error {
 	l.chunks += p.chunks
 	m.meta.abi = abiVersion
 	atomic.StoreUint64(word(&m.meta.writing), next)
-	m.meta.next_set, m.meta.next_resource = u32(l.nextSet), u32(l.nextResource)
+	m.meta.next_set, m.meta.next_resource = u32(l.setIDs.next), u32(l.resources.next)
 	committed := false
 	for _, step := range []struct {
 		name string

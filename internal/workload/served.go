@@ -24,8 +24,8 @@ func (l *live) planServed(p *plan, changes []change) {
 			l.served[r.num] = struct{}{}
 		}
 	}
-	if !l.servedChecked {
-		l.servedChecked = true
+	if !l.countersChecked {
+		l.countersChecked = true
 		for num := range l.served {
 			if r := l.model.nums[num]; r == nil || r.kind != Service {
 				gone(num)

@@ -92,7 +92,7 @@ func TestServicesBeyondTheRoomAreNotCounted(t *testing.T) {
 	for i := range room + 10 {
 		changes = append(changes, change{new: &resource{kind: Service, num: uint32(i + 1)}})
 	}
-	l.servedChecked, l.room = true, map[string]int{"km_served": room}
+	l.countersChecked, l.room = true, map[string]int{"km_served": room}
 	l.planServed(p, changes)
 	if len(p.served) != room {
 		t.Errorf("%d are counted", len(p.served))

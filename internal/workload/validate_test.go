@@ -166,7 +166,7 @@ func FuzzApply(f *testing.F) {
 			}
 			changes := b.changes(l)
 			for _, c := range changes {
-				l.change(c)
+				l.change(c, changes)
 			}
 			b.tell(l, changes)
 			p, err := l.plan(changes, noImage)
