@@ -69,11 +69,19 @@ func aboutServices() group {
 				}
 			}},
 		{name: "endpoint_ejections_total", kind: counter, unit: "short", labels: label,
-			help: "Times an endpoint was taken out for failing in a row (outlier detection). Ads mode.",
-			read: ofAds(each(func(r *Row, put put) { put(float64(r.Counts[ejections]), r.Name) }))},
+			help: "Times an endpoint was taken out for failing in a row (outlier detection), of services of which one ever was. Ads mode.",
+			read: ofAds(each(func(r *Row, put put) {
+				if r.Counts[ejections] > 0 {
+					put(float64(r.Counts[ejections]), r.Name)
+				}
+			}))},
 		{name: "ejected_endpoints", kind: gauge, unit: "short", labels: label,
-			help: "Endpoints that are out now. Ads mode.",
-			read: ofAds(each(func(r *Row, put put) { put(float64(r.Level), r.Name) }))},
+			help: "Endpoints that are out now, of services that ever had one. Ads mode.",
+			read: ofAds(each(func(r *Row, put put) {
+				if r.Counts[ejections] > 0 || r.Level > 0 {
+					put(float64(r.Level), r.Name)
+				}
+			}))},
 		{name: "services_summed", kind: gauge, unit: "short",
 			help: "Services that are in `" + Other + "`, because there are more than --metrics-services.",
 			read: func(s *Snapshot, put put) {

@@ -34,8 +34,8 @@ type live struct {
 }
 
 // startLive brings up an empty data plane with one pod enrolled, and a run on it that
-// has opened a stream. Nothing that it does by the clock falls into a measurement.
-func (b *bench) startLive(f *fleet, variant string) (l *live, err error) {
+// has opened a stream; flags are more ones of run. Nothing that it does by the clock falls into a measurement.
+func (b *bench) startLive(f *fleet, variant string, flags ...string) (l *live, err error) {
 	if err := b.fresh(b.enrolled); err != nil {
 		return nil, err
 	}
@@ -59,6 +59,7 @@ func (b *bench) startLive(f *fleet, variant string) (l *live, err error) {
 	if b.mode == modeWorkload && f.Services > smallFleet {
 		args = append(args, "--workloads", "131072")
 	}
+	args = append(args, flags...)
 	l.cmd = exec.Command(filepath.Join(b.build, "kmesh-node"), b.args(args...)...)
 	l.cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+socket)
 	l.cmd.Stderr = said

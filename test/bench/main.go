@@ -147,6 +147,7 @@ func (b *bench) measure(match *regexp.Regexp) {
 		{modeAds, "live-small", b.measureSmall},
 		{modeAds, "live-large", b.measureLarge},
 		{modeAds, "live-churn", b.measureChurn},
+		{modeAds, "scrape", b.measureScrape},
 		{modeWorkload, "workload-commands", b.measureWorkloadCommands},
 		{modeWorkload, "workload-connect", b.measureWorkloadConnect},
 		{modeWorkload, "workload-xdp", b.measureXDP},
@@ -155,6 +156,7 @@ func (b *bench) measure(match *regexp.Regexp) {
 		{modeWorkload, "workload-live-small", b.measureSmall},
 		{modeWorkload, "workload-live-large", b.measureLarge},
 		{modeWorkload, "workload-live-churn", b.measureChurn},
+		{modeWorkload, "workload-scrape", b.measureScrape},
 		{modeWorkload, "cni", b.measureCNI},
 	} {
 		if !match.MatchString(part.name) {

@@ -16,10 +16,10 @@ func TestMetricsCountConnectsByServiceAndResult(t *testing.T) {
 	wantSpread(t, c, service, counts{epA1: 40})
 	a.wantSamples(map[string]float64{
 		`connects_total{result="ok",service="a"}`: 40, `connects_total{result="refused",service="a"}`: 0,
-		`connect_latency_seconds_count{service="a"}`: 40, `ejected_endpoints{service="a"}`: 0,
-		`resources{kind="cluster"}`: 2, `resources{kind="listener"}`: 2, "publications_total": 1,
+		`connect_latency_seconds_count{service="a"}`: 40,
+		`resources{kind="cluster"}`:                  2, `resources{kind="listener"}`: 2, "publications_total": 1,
 		`store_used{what="clusters"}`: 2, `scrape_success{group="maps"}`: 1, `scrape_success{group="ready"}`: 1,
-	}, `connects_total{result="ok",service="b"}`)
+	}, `connects_total{result="ok",service="b"}`, `ejected_endpoints{service="a"}`)
 	if got := a.scrape(); got[`connect_latency_seconds_sum{service="a"}`] <= 0 || got[`map_memory_bytes{map="km_outer"}`] <= 0 {
 		t.Errorf("latency %v, memory %v", got[`connect_latency_seconds_sum{service="a"}`], got[`map_memory_bytes{map="km_outer"}`])
 	}
