@@ -14,6 +14,7 @@ import (
 	"github.com/kmesh-net/kmesh-node/internal/datalog"
 	"github.com/kmesh-net/kmesh-node/internal/exit"
 	"github.com/kmesh-net/kmesh-node/internal/metrics"
+	"github.com/kmesh-net/kmesh-node/internal/workload"
 	"github.com/kmesh-net/kmesh-node/loader"
 )
 
@@ -48,6 +49,7 @@ type adminPart struct {
 	groups   []*scraped
 	policies metrics.Ranking // of what one scrape at a time reads
 	services metrics.Ranking
+	figures  workload.Reader
 	dumping  chan struct{} // one dump at a time
 }
 

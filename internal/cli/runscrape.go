@@ -82,14 +82,7 @@ func (a *adminPart) readMaps() found {
 	var m fromMaps
 	var err error
 	if a.d.cfg.Mode == loader.Workload {
-		err = a.d.keeper.Workload(func(w *workload.Store, h *loader.Handles) error {
-			m = fromMaps{}
-			f, err := w.Figures()
-			if err == nil {
-				m.workload = &f
-			}
-			return errors.Join(err, m.read(h, w.Served))
-		})
+		m, err = a.readWorkload()
 	} else {
 		err = a.d.keeper.Ads(func(st *store.Store, h *loader.Handles) error {
 			m = fromMaps{}
@@ -97,7 +90,9 @@ func (a *adminPart) readMaps() found {
 			if err == nil {
 				m.store = &f
 			}
-			return errors.Join(err, m.read(h, st.Services))
+			l, servedErr := st.Services()
+			m.services, m.served = l, servedErr == nil
+			return errors.Join(err, servedErr, m.readKernel(h))
 		})
 	}
 	var policies, services *metrics.Rows
@@ -115,6 +110,35 @@ func (a *adminPart) readMaps() found {
 	}, err}
 }
 
+// readWorkload reads what messages say only after a publication.
+func (a *adminPart) readWorkload() (m fromMaps, err error) {
+	read := func(h *loader.Handles) error {
+		m = fromMaps{}
+		f, err := a.figures.Figures(h.FD)
+		if err == nil {
+			m.workload, m.services, m.served = f, f.Served, true
+		}
+		return errors.Join(err, m.readKernel(h))
+	}
+	current := false
+	err = a.d.keeper.Handles(func(h *loader.Handles) (err error) {
+		if current, err = a.figures.Current(h.FD); current {
+			err = read(h)
+		}
+		return err
+	})
+	if err != nil || current {
+		return m, err
+	}
+	err = a.d.keeper.Workload(func(w *workload.Store, h *loader.Handles) error {
+		if err := a.figures.Learn(w); err != nil {
+			return errors.Join(err, m.readKernel(h))
+		}
+		return read(h)
+	})
+	return m, err
+}
+
 // fromMaps is what readMaps found; nil, or served false: it could not be read.
 type fromMaps struct {
 	kernel   *loader.Status
@@ -125,13 +149,9 @@ type fromMaps struct {
 	served   bool
 }
 
-func (m *fromMaps) read(h *loader.Handles, services func() ([]served.Counters, error)) error {
-	kernel, kernelErr := h.Figures()
-	if kernelErr == nil {
-		m.kernel = kernel
-		m.counting, kernelErr = loader.ProgramStats()
+func (m *fromMaps) readKernel(h *loader.Handles) (err error) {
+	if m.kernel, err = h.Figures(); err == nil {
+		m.counting, err = loader.ProgramStats()
 	}
-	l, err := services()
-	m.services, m.served = l, err == nil
-	return errors.Join(kernelErr, err)
+	return err
 }

@@ -110,11 +110,15 @@ func (s *Store) named(byNumber map[uint32]servedC) (list []served.Counters, all 
 	defer s.mu.Unlock()
 	for num, c := range byNumber {
 		if name, known := s.names[num]; known {
-			list = append(list, served.Counters{Service: name, Connects: uint64(c.ok), Latency: time.Duration(c.latency_ns),
-				Refused: uint64(c.refused), Timeouts: uint64(c.timeouts), Errors: uint64(c.errors)})
+			list = append(list, countersOf(name, &c))
 		}
 	}
 	return list, len(list) == len(byNumber)
+}
+
+func countersOf(name string, c *servedC) served.Counters {
+	return served.Counters{Service: name, Connects: uint64(c.ok), Latency: time.Duration(c.latency_ns),
+		Refused: uint64(c.refused), Timeouts: uint64(c.timeouts), Errors: uint64(c.errors)}
 }
 
 // Denials returns how many connections were denied, by any policy and by none.
