@@ -279,6 +279,13 @@ func TestAFullStore(t *testing.T) {
 	b.want("clusters", b.clusters(), "a:1 ")
 	b.send(edt, endpoints("a", 2))
 	b.want("clusters", b.clusters(), "a:2 ")
+	b.send(lds, tcp(t, "l", 80, "a"))
+	b.store.fail = store.ErrNoSpace
+	b.send(lds, tcp(t, "l", 81, "a"))
+	b.want("listeners", b.keys(config.Listener), "[10.0.0.1:80]")
+	b.send(lds, tcp(t, "l", 81, "a"))
+	b.want("listeners", b.keys(config.Listener), "[10.0.0.1:81]")
+	b.send(lds)
 	many := []proto.Message{eds("a", "a")}
 	for i := range store.Limit(config.Cluster) {
 		many = append(many, &clusterv3.Cluster{Name: fmt.Sprintf("c%05d", i)})
