@@ -85,40 +85,24 @@ func syncNote(cpu time.Duration) string {
 		millis(cpu))
 }
 
-// variants of the protocol that a mode has.
-func (b *bench) variants() []string {
-	if b.mode == modeAds {
-		return []string{"sotw", "delta"}
-	}
-	return []string{"delta"}
-}
-
 // measureSmall adds the first full sync of a small fleet.
-func (b *bench) measureSmall() error {
-	f, err := newFleet(b.mode, smallFleet)
-	if err != nil {
-		return err
-	}
-	for _, v := range b.variants() {
-		if err := b.measureSync(f, v); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+func (b *bench) measureSmall() error { return b.inVariants(smallFleet, b.measureSync) }
 
 // measureLarge adds what a run does with a large fleet.
-func (b *bench) measureLarge() error {
-	f, err := newFleet(b.mode, largeFleet)
+func (b *bench) measureLarge() error { return b.inVariants(largeFleet, b.measureFleet) }
+
+// inVariants calls measure with a fleet for each variant of the protocol that the mode has.
+func (b *bench) inVariants(services int, measure func(f *fleet, variant string) error) error {
+	f, err := newFleet(b.mode, services)
 	if err != nil {
 		return err
 	}
-	for _, v := range b.variants() {
-		if err := b.measureFleet(f, v); err != nil {
+	if b.mode == modeAds {
+		if err := measure(f, "sotw"); err != nil {
 			return err
 		}
 	}
-	return nil
+	return measure(f, "delta")
 }
 
 // measureFleet adds the first sync of a large fleet and, of delta, changes and doing
