@@ -128,4 +128,11 @@ func (c *Config) SourceFiles() [2]string {
 	return [2]string{path, path + ".new"}
 }
 
+// ControlFiles are where a `run` writes down how it gets on with its control plane, for
+// `status`, and that file half written.
+func (c *Config) ControlFiles() [2]string {
+	path := filepath.Join(c.RunDir, lockName(c.BpfFsPath, "."+string(c.Mode)+".control"))
+	return [2]string{path, path + ".new"}
+}
+
 func (c *Config) tree() tree { return tree{c.BpfFsPath, string(c.Mode)} }

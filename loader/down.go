@@ -306,8 +306,9 @@ func (d *downer) runFiles(store uint32) {
 	for _, p := range logs {
 		d.remove(p)
 	}
-	for _, p := range d.cfg.SourceFiles() {
-		d.remove(p)
+	for _, l := range [][2]string{d.cfg.SourceFiles(), d.cfg.ControlFiles()} {
+		d.remove(l[0])
+		d.remove(l[1])
 	}
 	d.remove(d.cfg.PodSocket())
 	if d.cfg.Mode == Workload {

@@ -82,19 +82,27 @@ func (s *source) recall() error {
 
 // remember writes down what the paths hold, in place of what stood there.
 func (s *source) remember(h holdings) error {
-	b, err := json.Marshal(h)
-	if err != nil {
+	if err := writeDown(s.cfg.SourceFiles(), h); err != nil {
 		return fmt.Errorf("write down what --config holds: %w", err)
 	}
-	path, tmp := s.cfg.SourceFiles()[0], s.cfg.SourceFiles()[1]
+	return nil
+}
+
+// writeDown writes v to the first file, whole: by way of the second one.
+func writeDown(files [2]string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	path, tmp := files[0], files[1]
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return fmt.Errorf("write down what --config holds: %w", err)
+		return err
 	}
 	if err := os.WriteFile(tmp, b, 0o600); err != nil {
-		return fmt.Errorf("write down what --config holds: %w", errors.Join(err, removeIfThere(tmp)))
+		return errors.Join(err, removeIfThere(tmp))
 	}
 	if err := os.Rename(tmp, path); err != nil {
-		return fmt.Errorf("write down what --config holds: %w", errors.Join(err, removeIfThere(tmp)))
+		return errors.Join(err, removeIfThere(tmp))
 	}
 	return nil
 }

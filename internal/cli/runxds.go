@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -123,8 +124,10 @@ type live struct {
 	settings *xdsSettings
 	client   *xdsclient.Client
 	news     chan struct{} // its String has changed
-	stop     func()        // ends the client
 	shut     func()        // ends what the sink does by itself
+
+	mu   sync.Mutex // of what follows, and of ControlFiles
+	stop func()     // ends the client; nil: it does not run
 }
 
 // newLive returns the part, which changes the maps through d's keeper.
@@ -137,12 +140,7 @@ func newLive(d *daemon, s *xdsSettings) (l *live, err error) {
 // clientOf is a client that changes the maps of k.
 func (l *live) clientOf(k *keeper.Keeper) (client *xdsclient.Client, shut func(), err error) {
 	cfg := l.settings.client
-	cfg.Changed = func() {
-		select {
-		case l.news <- struct{}{}:
-		default:
-		}
-	}
+	cfg.Changed = l.tell
 	if l.d.cfg.Mode == loader.Workload {
 		client, err = xdsclient.New(cfg, livexds.NewWorkload(k, l.d.cfg.Log))
 		return client, func() {}, err
@@ -152,6 +150,26 @@ func (l *live) clientOf(k *keeper.Keeper) (client *xdsclient.Client, shut func()
 		sink.OnChange(client.CheckSynced)
 	}
 	return client, sink.Close, err
+}
+
+// tell says that the state has changed.
+func (l *live) tell() {
+	l.writeDown()
+	select {
+	case l.news <- struct{}{}:
+	default:
+	}
+}
+
+func (l *live) writeDown() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stop == nil {
+		return // not begun, or over
+	}
+	if err := writeDown(l.d.cfg.ControlFiles(), reportOf(l.client.State())); err != nil {
+		l.d.cfg.Log.WithError(err).Warn("status does not hear of the control plane")
+	}
 }
 
 // connect has the client run until stop is called, which waits for its end.
@@ -190,7 +208,10 @@ func (l *live) extend() {
 // and after the wait.
 func (l *live) start(ctx context.Context) error {
 	l.extend()
+	l.mu.Lock()
 	l.stop = connect(ctx, l.client)
+	l.mu.Unlock()
+	l.writeDown()
 	begun := time.Now()
 	switch synced := l.synced(ctx, l.client); {
 	case synced:
@@ -228,7 +249,10 @@ func (l *live) configure(ctx context.Context, h *loader.Handles) error {
 func (l *live) close() error {
 	l.stop()
 	l.shut()
-	return nil
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stop = nil
+	return removeIfThere(l.d.cfg.ControlFiles()[0])
 }
 
 // String says in a few words how it is doing.

@@ -3,6 +3,9 @@
 package cli
 
 import (
+	"os"
+	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +14,7 @@ import (
 
 	"github.com/kmesh-net/kmesh-node/internal/exit"
 	"github.com/kmesh-net/kmesh-node/internal/xdsclient"
+	"github.com/kmesh-net/kmesh-node/loader"
 )
 
 // readRun reads the flags of run as it does, and goes no further.
@@ -99,5 +103,43 @@ func TestWhoAsksIsSaidByFlagsAndVariables(t *testing.T) {
 	t.Setenv("INSTANCE_IP", "nonsense")
 	if _, err := readRun(t, "--xds-address=127.0.0.1:15010"); err == nil || !strings.Contains(err.Error(), "nonsense") {
 		t.Error(err)
+	}
+}
+
+// What a live run says of its control plane is what status tells, of that run alone.
+func TestStatusTellsOfTheControlPlane(t *testing.T) {
+	cfg := loader.Default()
+	cfg.RunDir = t.TempDir()
+	me := strconv.Itoa(os.Getpid())
+	if r, err := readControl(&cfg, me); r != nil || err != nil {
+		t.Errorf("without a file: %+v, %v", r, err)
+	}
+	said := reportOf(xdsclient.State{Address: "istiod:15012", Variant: xdsclient.Delta, Connected: true, Since: time.Unix(1, 0).UTC(), ControlPlane: "istiod-1",
+		Missing: "Cluster", LastError: "so long", Types: []xdsclient.TypeState{{TypeURL: xdsclient.ClusterType}, {TypeURL: xdsclient.ListenerType, LastError: "1 of 2 resources rejected"}}})
+	if err := writeDown(cfg.ControlFiles(), said); err != nil {
+		t.Fatal(err)
+	}
+	r, err := readControl(&cfg, me)
+	if err != nil || !reflect.DeepEqual(*r, said) {
+		t.Errorf("%+v, %v, want %+v", r, err, said)
+	}
+	for _, want := range []string{"not synced: Cluster missing", "connected to istiod:15012", "Listener: 1 of 2 resources rejected"} {
+		if !strings.Contains(r.Text, want) {
+			t.Errorf("%q does not say %q", r.Text, want)
+		}
+	}
+	if strings.Contains(r.Text, "so long") || len(r.Rejected) != 1 {
+		t.Errorf("%+v", r)
+	}
+	for _, pid := range []string{"", "1"} {
+		if r, err := readControl(&cfg, pid); r != nil || err != nil {
+			t.Errorf("run %q: %+v, %v", pid, r, err)
+		}
+	}
+	if err := os.WriteFile(cfg.ControlFiles()[0], []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readControl(&cfg, me); err == nil {
+		t.Error("half a file is taken")
 	}
 }

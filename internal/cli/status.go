@@ -23,7 +23,9 @@ type statusReport struct {
 	Usage *workload.Usage `json:"usage,omitempty"` // workload mode
 	// DeniedByNone counts connections denied for want of a policy that allows them.
 	DeniedByNone *uint64 `json:"denied_by_none,omitempty"` // workload mode
-	Notes        []note  `json:"notes"`                    // what cannot be honoured, by resource
+	// ControlPlane is the one of a live run.
+	ControlPlane *controlReport `json:"control_plane,omitempty"`
+	Notes        []note         `json:"notes"` // what cannot be honoured, by resource
 }
 
 type note struct {
@@ -48,6 +50,9 @@ func (c *command) status() *cli.Command {
 				return err
 			}
 			r := statusReport{Status: st, Notes: []note{}}
+			if r.ControlPlane, err = readControl(cfg, st.Run); err != nil {
+				return err
+			}
 			if cfg.Mode == loader.Workload {
 				err = c.withWorkloads(ctx, r.readWorkloads)
 			} else {
@@ -148,6 +153,9 @@ func (r *statusReport) text(w io.Writer) error {
 		r.addAds(head)
 	}
 	head.add("map memory", fmt.Sprintf("%d KiB", r.Memory/1024))
+	if r.ControlPlane != nil {
+		head.add("control plane", r.ControlPlane.Text)
+	}
 	r.addAround(head)
 
 	progs := &table{head: []string{"PROGRAM", "ID", "HOOK", "RUNS", "NS/RUN", "VERIFIED INSNS"}}
