@@ -5,6 +5,7 @@ package livexds
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -37,6 +38,9 @@ type Workload struct {
 // maxTold is how many warnings are told of one response.
 const maxTold = 20
 
+// large is a response of so many resources that what it leaves behind counts.
+const large = 20000
+
 // patience is how long what a response gave up waits for what the next one gives up.
 const patience = 100 * time.Millisecond
 
@@ -63,6 +67,9 @@ func (w *Workload) Types() []string {
 // Update publishes one response as one change: see xdsclient.Sink.
 func (w *Workload) Update(_ context.Context, d *xds.Document) (rejected []xdsclient.Rejected, err error) {
 	defer w.calm.stir()
+	if len(d.Raw) > large { // rather some more of the CPU than twice the memory
+		defer debug.SetGCPercent(debug.SetGCPercent(20))
+	}
 	var r *workload.Result
 	err = w.keeper.Workload(func(s *workload.Store, _ *loader.Handles) (err error) {
 		s.Later()
@@ -100,7 +107,7 @@ func (w *Workload) Update(_ context.Context, d *xds.Document) (rejected []xdscli
 // rejectAll is for a response that as a whole cannot be taken: there is no room for it.
 func rejectAll(d *xds.Document, err error) (rejected []xdsclient.Rejected) {
 	for _, r := range d.Raw {
-		rejected = append(rejected, xdsclient.Rejected{Name: r.Name, Err: err})
+		rejected = append(rejected, xdsclient.Rejected{Name: r.Name, Err: fmt.Errorf("%s: %w", xds.Clip(r.Name), err)})
 	}
 	return rejected
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"net/netip"
+	"unsafe"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -142,9 +143,9 @@ func newResource(m proto.Message) (*resource, error) {
 }
 
 // resourceOf keeps of a workload's message what is asked for again and again: there are
-// many.
+// many. wire is not changed any more.
 func resourceOf(m proto.Message, wire []byte) *resource {
-	r := &resource{wire: string(wire), sum: digestOf(wire), size: uint32(len(wire))}
+	r := &resource{wire: unsafe.String(unsafe.SliceData(wire), len(wire)), sum: digestOf(wire), size: uint32(len(wire))}
 	r.kind, r.name = nameOf(m)
 	switch m := m.(type) {
 	case *wapi.Workload:

@@ -47,8 +47,8 @@ func validateWorkload(w *wapi.Workload) error {
 		}
 	}
 	for i, a := range w.GetAddresses() {
-		if err := checkAddress(fmt.Sprintf("addresses[%d]", i), a); err != nil {
-			return err
+		if err := checkAddress("", a); err != nil {
+			return fmt.Errorf("addresses[%d]%w", i, err)
 		}
 	}
 	services := make([]string, 0, len(w.GetServices()))
@@ -57,15 +57,8 @@ func validateWorkload(w *wapi.Workload) error {
 	}
 	slices.Sort(services)
 	for _, name := range services {
-		field := fmt.Sprintf("services[%q]", xds.Clip(name))
-		if err := checkName(field, name); err != nil {
-			return err
-		}
-		if !strings.Contains(name, "/") {
-			return fmt.Errorf("%s: not NAMESPACE/HOSTNAME", field)
-		}
-		if err := checkPorts(field+".ports", w.GetServices()[name].GetPorts()); err != nil {
-			return err
+		if err := checkService(name, w.GetServices()[name].GetPorts()); err != nil {
+			return fmt.Errorf("services[%q]%w", xds.Clip(name), err)
 		}
 	}
 	for i, name := range w.GetAuthorizationPolicies() {
@@ -76,6 +69,17 @@ func validateWorkload(w *wapi.Workload) error {
 	return first(checkWaypoint(w.GetWaypoint()),
 		checkEnum("status", int32(w.GetStatus()), wapi.WorkloadStatus_name),
 		checkEnum("network_mode", int32(w.GetNetworkMode()), wapi.NetworkMode_name))
+}
+
+// checkService checks one service of a workload. What is wrong begins with where it is.
+func checkService(name string, ports []*wapi.Port) error {
+	if err := checkName("", name); err != nil {
+		return err
+	}
+	if !strings.Contains(name, "/") {
+		return errors.New(": not NAMESPACE/HOSTNAME")
+	}
+	return checkPorts(".ports", ports)
 }
 
 func validateService(s *wapi.Service) error {
