@@ -78,7 +78,7 @@ $(T)/builds/next: $(BIN) test/e2e/builds.sh
 	$(call say,BUILDS,$(@D))
 	$(Q)MAKE='$(MAKE)' GO='$(GO)' GOFLAGS="$(GOFLAGS_ALL)" test/e2e/builds.sh $(@D) >/dev/null
 
-$(T)/systemd: $(wildcard test/systemd/*.go test/machine/*.go test/controlplane/*.go) go.mod go.sum
+$(T)/systemd: $(wildcard test/systemd/*.go test/machine/*.go test/controlplane/*.go proto/*/*.go) go.mod go.sum
 	$(call say,GO,$@)
 	$(Q)CGO_ENABLED=0 $(GO) test -c -o $@ ./test/systemd
 
