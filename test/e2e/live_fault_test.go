@@ -132,6 +132,69 @@ func TestLiveGarbageIsRejected(t *testing.T) {
 	})
 }
 
+// Whatever a control plane says, it is answered, the stream goes on, and what it said
+// before of others stays.
+func TestLiveOddResponses(t *testing.T) {
+	long := strings.Repeat("n", 1<<20)
+	named := func(d doc, name string) controlplane.Response {
+		r := said(t, d)
+		r.Resources[0].Name = name
+		return r
+	}
+	empty := func(typeURL string, removed ...string) controlplane.Response {
+		return controlplane.Response{Type: typeURL, Removed: removed}
+	}
+	self := edsCluster("self")
+	self["edsClusterConfig"] = obj{"serviceName": long, "edsConfig": obj{"ads": obj{}}}
+	odd := []controlplane.Response{
+		said(t, cds(static("twice", epB1), static("twice", epB2))),
+		said(t, cds(static("", epB1))), said(t, cds(static(long, epB1))), said(t, cds(static("ü\x01\n", epB1))),
+		named(cds(static("one", epB1)), "other"), named(cds(static("one", epB1)), ""),
+		said(t, cds(self)),
+		said(t, eds(assigned("nobody", epB1))), said(t, eds(assigned("", epB1))), said(t, eds(cla("a", obj{}))),
+		said(t, lds(listener("10.96.0.12:80", toCluster(long)))), said(t, lds(listener("10.96.0.12:80", toRDS(long)))),
+		said(t, lds(chains("10.96.0.12:80"))), said(t, lds(obj{"name": "no-address"})),
+		said(t, lds(listener("10.96.0.12:80", toCluster("a")), listener("10.96.0.12:80", toCluster("b")))),
+		empty(controlplane.Cluster, "", "nobody", long), empty(controlplane.Listener, "nobody"),
+		empty(controlplane.Endpoints, "nobody"), empty(controlplane.Cluster), empty(controlplane.Listener),
+	}
+	variants(t, func(t *testing.T, variant string) {
+		n, _, c := site(t)
+		cp := newPeer(t, controlplane.Config{})
+		s := n.linked(cp.Address(), variant)
+		st := cp.next()
+		st.taken(cds(static("a", epA1)), lds(listener(service, toCluster("a"))))
+		s.hear(0, "READY=1")
+		keep := said(t, cds(static("a", epA1)))
+		stay := said(t, lds(listener(service, toCluster("a"))))
+		for i, r := range odd {
+			// Of the state of the world all that stays is said again.
+			if variant == "sotw" && r.Type == controlplane.Cluster {
+				r.Resources = append(slices.Clone(keep.Resources), r.Resources...)
+			}
+			if variant == "sotw" && r.Type == controlplane.Listener {
+				r.Resources = append(slices.Clone(stay.Resources), r.Resources...)
+			}
+			r.Version = fmt.Sprint("odd", i)
+			nonce, err := st.Send(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Type == controlplane.Endpoints {
+				continue // which is not asked for
+			}
+			if _, err := st.Answer(within(t), r.Type, nonce); err != nil {
+				t.Fatalf("odd response %d: %v", i, err)
+			}
+		}
+		wantReach(t, c, service, epA1)
+		cp.known = map[string][]string{controlplane.Cluster: {"twice", "one", "self"}}
+		st.taken(cds(static("a", epA2)))
+		wantReach(t, c, service, epA2)
+		s.stop(exitDone)
+	})
+}
+
 // A push that is cut anywhere has the effect of the responses that came whole, and the
 // next stream brings all of it.
 func TestLiveStreamIsCutInTheMiddleOfAPush(t *testing.T) {

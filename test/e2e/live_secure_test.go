@@ -165,16 +165,20 @@ func TestLiveOtherHostIsSpokenToByTLS(t *testing.T) {
 	s.stop(exitDone)
 }
 
-func TestLiveUnixSocket(t *testing.T) {
+// On this host it is spoken to in plain text, by whichever way.
+func TestLiveControlPlaneOnThisHost(t *testing.T) {
 	n, _, c := site(t)
 	dir, err := os.MkdirTemp(workDir, "x")
 	if err != nil {
 		t.Fatal(err)
 	}
-	cp := newPeer(t, controlplane.Config{Listen: "unix:" + filepath.Join(dir, "xds")})
-	s := n.linked(cp.Address(), "delta")
-	cp.next().taken(cds(static("a", epA1)), lds(listener(service, toCluster("a"))))
-	s.hear(0, "READY=1")
-	wantReach(t, c, service, epA1)
-	s.stop(exitDone)
+	for i, listen := range []string{"unix:" + filepath.Join(dir, "xds"), "[::1]:0", "localhost:0"} {
+		cp := newPeer(t, controlplane.Config{Listen: listen})
+		s := n.linked(cp.Address(), "")
+		ep := []string{epA1, epA2, epB1}[i]
+		cp.again().taken(cds(static("a", ep)), lds(listener(service, toCluster("a"))))
+		s.hear(0, "READY=1")
+		wantReach(t, c, service, ep)
+		s.stop(exitDone)
+	}
 }

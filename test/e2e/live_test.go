@@ -250,6 +250,27 @@ func TestLiveFirstSyncAndAChange(t *testing.T) {
 	})
 }
 
+// Readiness waits for the last of what was asked for, and no longer.
+func TestLiveReadyComesWithTheFirstSync(t *testing.T) {
+	variants(t, func(t *testing.T, variant string) {
+		n, p, c := site(t)
+		p.serve("10.96.0.11:9080")
+		cp := newPeer(t, controlplane.Config{})
+		s := n.linked(cp.Address(), variant)
+		st := cp.next()
+		for _, d := range firstEnvoy(epA1) {
+			if slices.Contains(s.all(), "READY=1") {
+				t.Fatal("run was ready before all had come")
+			}
+			st.taken(d)
+		}
+		s.hear(0, "READY=1")
+		reaches(t, c, map[string]string{service: epA1, "10.96.0.11:9080": epB1})
+		s.logged("ready: synced with " + cp.Address())
+		s.stop(exitDone)
+	})
+}
+
 // wantWho asks who the client said that it is, in the first request of its first stream and
 // nowhere else: such is the way of go-control-plane's server, and of istiod.
 func wantWho(t testing.TB, r *controlplane.Record, id string) {
