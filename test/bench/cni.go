@@ -36,7 +36,7 @@ func (b *bench) measureCNI() (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.stop()) }()
-	if err := l.stream.Play(l.ctx, f.all...); err != nil {
+	if err := l.play(f.all); err != nil {
 		return err
 	}
 	if err := l.ready(); err != nil {

@@ -18,8 +18,8 @@ import (
 	"github.com/kmesh-net/kmesh-node/test/controlplane"
 )
 
-// livePatience is for whatever a run and its control plane do together.
-const livePatience = 10 * time.Minute
+// livePatience is for one thing that a run and its control plane do together.
+const livePatience = 2 * time.Minute
 
 // A live is a `run` that a control plane of the benchmark's configures.
 type live struct {
@@ -40,7 +40,7 @@ func (b *bench) startLive(f *fleet, variant string, flags ...string) (l *live, e
 		return nil, err
 	}
 	l = &live{process: &process{}, peer: controlplane.NewPeer(controlplane.Config{}), said: filepath.Join(b.stateDir, "run.log")}
-	l.ctx, l.cancel = context.WithTimeout(context.Background(), livePatience)
+	l.ctx, l.cancel = context.WithCancel(context.Background())
 	defer func() { l, err = l.unless(err) }()
 	if err := l.peer.Start(); err != nil {
 		return l, err
@@ -67,7 +67,9 @@ func (b *bench) startLive(f *fleet, variant string, flags ...string) (l *live, e
 	if err := l.cmd.Start(); err != nil {
 		return l, fmt.Errorf("start run: %w", err)
 	}
-	if l.stream, err = l.peer.Stream(l.ctx); err != nil {
+	ctx, cancel := context.WithTimeout(l.ctx, livePatience)
+	defer cancel()
+	if l.stream, err = l.peer.Stream(ctx); err != nil {
 		return l, err
 	}
 	l.opened = time.Now()
@@ -116,13 +118,22 @@ func (l *live) stop() (err error) {
 	return errors.Join(err, l.peer.Err())
 }
 
+// play exchanges responses, all of which must be taken.
+func (l *live) play(list []controlplane.Response) error {
+	ctx, cancel := context.WithTimeout(l.ctx, livePatience)
+	defer cancel()
+	return l.stream.Play(ctx, list...)
+}
+
 // push sends a response and waits until it is taken.
 func (l *live) push(r controlplane.Response) error {
+	ctx, cancel := context.WithTimeout(l.ctx, livePatience)
+	defer cancel()
 	nonce, err := l.stream.Send(r)
 	if err != nil {
 		return err
 	}
-	q, err := l.stream.Answer(l.ctx, r.Type, nonce)
+	q, err := l.stream.Answer(ctx, r.Type, nonce)
 	if err == nil && q.NACK() {
 		err = fmt.Errorf("the response was rejected: %s", q.Error)
 	}

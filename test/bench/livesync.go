@@ -29,7 +29,7 @@ func (b *bench) syncLive(f *fleet, variant string) (l *live, s synced, err error
 		return nil, s, err
 	}
 	defer func() { l, err = l.unless(err) }()
-	if err = l.stream.Play(l.ctx, f.all...); err != nil {
+	if err = l.play(f.all); err != nil {
 		return l, s, err
 	}
 	last := f.Services - 1
