@@ -45,6 +45,29 @@ func TestCNIPodComesAndGoes(t *testing.T) {
 	r.del(p) // again: nothing is known of it
 }
 
+// uninstall leaves the network as it was, and the plugin while a runtime needs it.
+func TestCNIUninstallGivesTheNetworkBack(t *testing.T) {
+	m := newMesh(t)
+	r := newRuntime(m.node, m.net)
+	p := r.add(serverIP)
+	uninstall := func(want string) {
+		t.Helper()
+		res := m.want(exitDone, "cni", "uninstall", "--cni-conf-dir", r.conf, "--cni-bin-dir", r.bin)
+		if !strings.Contains(res.out, want) {
+			t.Errorf("%v\ndoes not say %q", res, want)
+		}
+	}
+	uninstall("stays: the runtime calls it for 1 pods")
+	if got, err := os.ReadFile(r.network()); err != nil || string(got) != r.text {
+		t.Errorf("the network is\n%s%v\nwas\n%s", got, err, r.text)
+	}
+	r.del(p) // as the runtime knows the network from before
+	uninstall("uninstalled: " + filepath.Join(r.bin, "kmesh-cni"))
+	uninstall("nothing to change")
+	refused(t, exitUsage, m.run("cni", "remove"), "install, uninstall")
+	refused(t, exitNotReady, m.run("cni", "install", "--cni-conf-dir", t.TempDir()), "no network is configured")
+}
+
 // In ads mode, too, and by the very binary that is up.
 func TestCNIInAdsMode(t *testing.T) {
 	n := upNode(t)

@@ -25,7 +25,10 @@ type cniRuntime struct {
 	conf string // directory of networks
 	bin  string // directory of plugins
 	list *libcni.NetworkConfigList
+	text string // of the network as it was
 }
+
+func (r *cniRuntime) network() string { return filepath.Join(r.conf, "10-fabric.conflist") }
 
 const networkText = `{
   "cniVersion": "1.1.0",
@@ -45,7 +48,8 @@ func newRuntime(n *node, f *fabric, flags ...string) *cniRuntime {
 		err = os.Symlink(self, filepath.Join(r.bin, mainPlugin))
 	}
 	if err == nil {
-		err = os.WriteFile(filepath.Join(r.conf, "10-fabric.conflist"), fmt.Appendf(nil, networkText, "fabric", f.name), 0o600)
+		r.text = fmt.Sprintf(networkText, "fabric", f.name)
+		err = os.WriteFile(r.network(), []byte(r.text), 0o600)
 	}
 	if err != nil {
 		n.t.Fatal(err)
