@@ -24,8 +24,8 @@ import (
 // Workload puts what a control plane of ambient mode sends into the maps of workload
 // mode. It keeps nothing of its own: names and contents are in the maps.
 type Workload struct {
-	keeper *keeper.Keeper
-	log    *logrus.Logger
+	with func(do func(*workload.Store) error) error // the open writer
+	log  *logrus.Logger
 
 	mu   sync.Mutex
 	come map[xds.Kind]bool // the first response did
@@ -46,7 +46,13 @@ const patience = 100 * time.Millisecond
 
 // NewWorkload returns the sink of workload mode, which writes through k.
 func NewWorkload(k *keeper.Keeper, log *logrus.Logger) *Workload {
-	return &Workload{keeper: k, log: log, come: map[xds.Kind]bool{}}
+	return newWorkload(log, func(do func(*workload.Store) error) error {
+		return k.Workload(func(s *workload.Store, _ *loader.Handles) error { return do(s) })
+	})
+}
+
+func newWorkload(log *logrus.Logger, with func(do func(*workload.Store) error) error) *Workload {
+	return &Workload{with: with, log: log, come: map[xds.Kind]bool{}}
 }
 
 // kindsOf is what a response of each type is, and what it holds: istiod names workloads and
@@ -71,7 +77,7 @@ func (w *Workload) Update(_ context.Context, d *xds.Document) (rejected []xdscli
 		defer debug.SetGCPercent(debug.SetGCPercent(20))
 	}
 	var r *workload.Result
-	err = w.keeper.Workload(func(s *workload.Store, _ *loader.Handles) (err error) {
+	err = w.with(func(s *workload.Store) (err error) {
 		s.Later()
 		r, err = s.Apply([]xds.Document{*d}, true)
 		return err
@@ -115,13 +121,13 @@ func rejectAll(d *xds.Document, err error) (rejected []xdsclient.Rejected) {
 // retire removes what publications gave up, which they do not wait for.
 func (w *Workload) retire() {
 	var remove func() error
-	err := w.keeper.Workload(func(s *workload.Store, _ *loader.Handles) error {
+	err := w.with(func(s *workload.Store) error {
 		remove = s.Retiring()
 		return nil
 	})
 	if err == nil && remove != nil {
 		if err = bpfmap.Grace(); err == nil {
-			err = w.keeper.Workload(func(*workload.Store, *loader.Handles) error { return remove() })
+			err = w.with(func(*workload.Store) error { return remove() })
 		}
 	}
 	if err != nil {
@@ -144,7 +150,7 @@ func (w *Workload) Held(typeURL string) (names []string, err error) {
 	if !ok {
 		return nil, fmt.Errorf("read names: %s is no type of workload mode", typeURL)
 	}
-	err = w.keeper.Workload(func(s *workload.Store, _ *loader.Handles) (err error) {
+	err = w.with(func(s *workload.Store) (err error) {
 		names, err = s.Names(of.held...)
 		return err
 	})

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package livexds
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aquasecurity/libbpfgo"
+	"github.com/sirupsen/logrus"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kmesh-net/kmesh-node/internal/bpfmap"
+	"github.com/kmesh-net/kmesh-node/internal/workload"
+	"github.com/kmesh-net/kmesh-node/internal/xds"
+	"github.com/kmesh-net/kmesh-node/internal/xdsclient"
+	wapi "github.com/kmesh-net/kmesh-node/proto/workload"
+)
+
+// newMaps opens a writer on maps that nobody else has.
+func newMaps(t *testing.T) (s *workload.Store, fd func(name string) int) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("BPF maps need root")
+	}
+	object := filepath.Join("..", "..", "build", "bpf", "wmaps.bpf.o")
+	if _, err := os.Stat(object); err != nil {
+		t.Skipf("make builds it: %v", err)
+	}
+	libbpfgo.SetLoggerCbs(libbpfgo.Callbacks{Log: func(int, string) {}})
+	m, err := libbpfgo.NewModuleFromFileArgs(libbpfgo.NewModuleArgs{BPFObjPath: object, SkipMemlockBump: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.Close)
+	if err := m.BPFLoadObject(); err != nil {
+		t.Skipf("this kernel makes no maps for us: %v", err)
+	}
+	fd = func(name string) int {
+		b, err := m.GetMap(name)
+		if err != nil {
+			return -1
+		}
+		return b.FileDescriptor()
+	}
+	s, err = workload.Open(fd, workload.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s, fd
+}
+
+func addresses(t *testing.T, removed []string, messages ...proto.Message) *xds.Document {
+	t.Helper()
+	var raws []xds.Raw
+	for _, m := range messages {
+		a := &wapi.Address{}
+		switch m := m.(type) {
+		case *wapi.Workload:
+			a.Type = &wapi.Address_Workload{Workload: m}
+		case *wapi.Service:
+			a.Type = &wapi.Address_Service{Service: m}
+		}
+		b, err := proto.Marshal(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raws = append(raws, xds.Raw{Name: workload.NameOf(a), URL: xdsclient.AddressType, Value: b})
+	}
+	d, err := xds.Response("test", xdsclient.AddressType, true, raws, removed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func podOf(uid string, port uint32) *wapi.Workload {
+	return &wapi.Workload{Uid: uid, Namespace: "ns", Addresses: [][]byte{{10, 0, 0, 1}}, Services: map[string]*wapi.PortList{
+		"ns/s": {Ports: []*wapi.Port{{ServicePort: 80, TargetPort: port}}}}}
+}
+
+func TestWorkloadSink(t *testing.T) {
+	s, fd := newMaps(t)
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	var broken error
+	w := newWorkload(log, func(do func(*workload.Store) error) error {
+		if broken != nil {
+			return broken
+		}
+		return do(s)
+	})
+	update := func(d *xds.Document) (names []string) {
+		t.Helper()
+		rejected, err := w.Update(context.Background(), d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range rejected {
+			if !strings.Contains(r.Err.Error(), r.Name) {
+				t.Errorf("%s is not named: %v", r.Name, r.Err)
+			}
+			names = append(names, r.Name)
+		}
+		return names
+	}
+	synced := func(want bool, missing string) {
+		t.Helper()
+		if ok, text := w.Synced(); ok != want || text != missing {
+			t.Errorf("synced %v, missing %q, want %v, %q", ok, text, want, missing)
+		}
+	}
+	held := func(want string) {
+		t.Helper()
+		names, err := w.Held(xdsclient.AddressType)
+		slices.Sort(names)
+		if err != nil || fmt.Sprint(names) != want {
+			t.Errorf("held are %v, %v, want %s", names, err, want)
+		}
+	}
+	synced(false, "Address, Authorization")
+	service := &wapi.Service{Namespace: "ns", Hostname: "s", Addresses: []*wapi.NetworkAddress{{Address: []byte{10, 96, 0, 1}}},
+		Ports: []*wapi.Port{{ServicePort: 80, TargetPort: 8080}}}
+	if names := update(addresses(t, nil, service, podOf("a", 1), podOf("b", 99999))); !slices.Equal(names, []string{"b"}) {
+		t.Errorf("rejected %q", names)
+	}
+	held("[a ns/s]")
+	synced(false, "Authorization")
+	policies, err := xds.Response("test", xdsclient.AuthorizationType, true, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	update(policies)
+	synced(true, "")
+
+	// What there is no room for is rejected as a whole, by name; the stream can go on.
+	var many []proto.Message
+	for i := range 1 << 11 {
+		p := podOf(fmt.Sprintf("many%d", i), 1)
+		for k := range 17 {
+			p.Addresses = append(p.Addresses, []byte{11, byte(k), byte(i >> 8), byte(i)})
+		}
+		many = append(many, p)
+	}
+	if names := update(addresses(t, nil, many...)); len(names) != len(many) {
+		t.Errorf("%d rejected, want %d", len(names), len(many))
+	}
+	held("[a ns/s]")
+
+	// Names are those of workloads and of services.
+	update(addresses(t, []string{"a", "ns/s", "ns/none"}))
+	held("[]")
+
+	// What a response gives up goes without anyone waiting for it.
+	update(addresses(t, nil, service, podOf("a", 1)))
+	update(addresses(t, nil, podOf("a", 2)))
+	blocks := func() (n int) {
+		if err := bpfmap.Each(fd("km_block"), 8, 256, func(_, _ []byte) error { n++; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for end := time.Now().Add(30 * time.Second); blocks() != 1 && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if n := blocks(); n != 1 {
+		t.Errorf("%d blocks, want that of one endpoint", n)
+	}
+
+	// Where the maps cannot be written the stream has to begin anew.
+	broken = errors.New("broken")
+	if _, err := w.Update(context.Background(), addresses(t, nil, podOf("a", 3))); !errors.Is(err, broken) {
+		t.Errorf("%v", err)
+	}
+	if _, err := w.Held(xdsclient.AddressType); !errors.Is(err, broken) {
+		t.Errorf("%v", err)
+	}
+	if _, err := w.Held(xdsclient.ClusterType); err == nil {
+		t.Error("a type of another mode")
+	}
+}
