@@ -29,6 +29,7 @@ type live struct {
 	peer   *controlplane.Peer
 	stream *controlplane.Stream
 	opened time.Time // the stream
+	heard  int       // requests that are no answers to pushes to come; 0: not counted yet
 	notify *net.UnixConn
 	said   string // file with what it wrote
 }
@@ -133,7 +134,11 @@ func (l *live) push(r controlplane.Response) error {
 	if err != nil {
 		return err
 	}
-	q, err := l.stream.Answer(ctx, r.Type, nonce)
+	if l.heard == 0 {
+		l.heard = len(l.peer.Requests())
+	}
+	q, err := l.peer.WaitAfter(ctx, l.heard, func(q controlplane.Request) bool { return q.Nonce == nonce })
+	l.heard++
 	if err == nil && q.NACK() {
 		err = fmt.Errorf("the response was rejected: %s", q.Error)
 	}
