@@ -130,12 +130,12 @@ func (l *live) play(list []controlplane.Response) error {
 func (l *live) push(r controlplane.Response) error {
 	ctx, cancel := context.WithTimeout(l.ctx, livePatience)
 	defer cancel()
+	if l.heard == 0 {
+		l.heard = len(l.peer.Requests())
+	}
 	nonce, err := l.stream.Send(r)
 	if err != nil {
 		return err
-	}
-	if l.heard == 0 {
-		l.heard = len(l.peer.Requests())
 	}
 	q, err := l.peer.WaitAfter(ctx, l.heard, func(q controlplane.Request) bool { return q.Nonce == nonce })
 	l.heard++
