@@ -94,8 +94,7 @@ int deserial_version(struct deserial_version *version);
 /* As deserial_update_batch, if *at is the version still: for ops that were made from
  * what was there then. Sets *at to the version afterwards. -EAGAIN: it was another
  * one, and nothing changed. */
-int deserial_update_batch_at(const struct deserial_op *ops, size_t n,
-			     struct deserial_version *at);
+int deserial_update_batch_at(const struct deserial_op *ops, size_t n, struct deserial_version *at);
 
 /* As deserial_lookup_elem, in wire form; *wire is for free(). */
 int deserial_lookup_wire(const void *key, const ProtobufCMessageDescriptor *descriptor,
