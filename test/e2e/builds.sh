@@ -73,13 +73,11 @@ edit "$new/bpf/abi.h" \
 	's/^\t__u64 restarts;.*$/\t__u64 added;\n&/' \
 	's/^\t__u32 tick;.*$/\t__u32 added;\n&/; s/sizeof(struct km_config) == 40/sizeof(struct km_config) == 48/'
 edit "$new/bpf/workload.h" \
-	's/^\(#define KW_MAX_FRONTENDS\) .*/\1 40960u/' \
-	's/^\(#define KW_MAX_CHUNKS\) .*/\1 40960u/' \
-	's/^\(#define KW_MAX_DENIED\) .*/\1 40960u/' \
+	's/^\(#define KW_WORKLOADS\) .*/\1 65536u/' \
 	's/^\(#define KW_EVENT_BYTES\) .*/\1 (512u << 10)/' \
 	's/^\t__u64 pad2;$/\t__u64 added;/' \
 	's/^\t__u64 unsealed;.*$/&\n\t__u64 added;/' \
-	's/^\t__u32 next_set;.*$/\t__u32 added32;\n&/; s/^\t__u32 next_resource;$/&\n\t__u64 added;/; s/^\t__u64 reserved\[2\];$/\t__u64 reserved[1];/'
+	's/^\t__u32 next_set;.*$/\t__u32 added32;\n&/; s/^\t__u32 next_resource;$/&\n\t__u64 added;/; /^\t__u64 reserved;$/d'
 # A program that is another one.
 edit "$new/bpf/destination.h" 's/^static __always_inline void destination/const volatile __u32 next_build = 1;\n\n&/'
 refresh

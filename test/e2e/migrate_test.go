@@ -50,8 +50,8 @@ func wantOther(t *testing.T, before, after map[string]string, others ...string) 
 var (
 	adsMigrated = []string{"km_netns", "km_netns_slot", "km_config", "km_listener", "km_cluster", "km_route",
 		"km_outer", "km_lroot", "km_meta", "km_conn", "km_stats"}
-	workloadMigrated = []string{"km_netns", "km_netns_slot", "km_config", "km_frontend", "km_block", "km_policy",
-		"km_pstate", "km_denied", "km_wstats", "km_event", "km_reader", "km_res", "km_wmeta"}
+	workloadMigrated = []string{"km_netns", "km_netns_slot", "km_config", "km_frontend", "km_block", "km_peer", "km_policy",
+		"km_pstate", "km_denied", "km_served", "km_wstats", "km_event", "km_reader", "km_res", "km_wmeta"}
 )
 
 // text is what a printing command prints.
