@@ -49,7 +49,6 @@ func TestLiveControlPlaneIsAway(t *testing.T) {
 		n.applyOwn("by-hand", "10.96.0.12:80", epC1)
 
 		mustStart(t, cp)
-		s.signal(hup)
 		st = cp.again()
 		if got := slices.Sorted(slices.Values(cp.known[controlplane.Cluster])); variant == "delta" && !slices.Equal(got, []string{"a", "b", "by-hand"}) {
 			t.Errorf("initial_resource_versions of clusters %q", got)
@@ -126,7 +125,6 @@ func TestLiveWorkloadControlPlaneIsAway(t *testing.T) {
 	other := controlplane.NewLive(controlplane.Config{Listen: cp.Address()})
 	change(other, wds(serviceA(), a1("addresses", [][]byte{ipBytes(ip3)})))
 	serving(t, other)
-	s.signal(hup)
 	comesToReach(t, c, vipA, at(ip3, 8080))
 	comesToReach(t, c, vipB, vipB)
 	s.status(0, "xds", "synced")

@@ -43,7 +43,6 @@ func TestLiveCaptureSidecarKube(t *testing.T) {
 			}
 			st.End(unavailable)
 			<-st.Gone()
-			s.signal(hup)
 		}
 		s.hear(0, "READY=1")
 		check()
@@ -79,7 +78,6 @@ func TestLiveCaptureAmbient(t *testing.T) {
 	// The stream ends and begins anew: istiod sends all of it once more.
 	st.End(unavailable)
 	<-st.Gone()
-	s.signal(hup)
 	st = cp.next()
 	st.replays(list[:3]...)
 	wantSpread(t, c, "10.96.1.9:81", counts{a[0]: 10, a[1]: 10})

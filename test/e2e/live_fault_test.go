@@ -228,7 +228,6 @@ func TestLiveStreamIsCutInTheMiddleOfAPush(t *testing.T) {
 			}
 			d.more(aFew)
 			comesToReachFast(t, c, service, []string{epA1, epB1}[i%2])
-			s.signal(hup) // without the wait
 			st = cp.again()
 			st.taken(docs...)
 			comesToReachFast(t, c, service, []string{epA1, epB1}[(i+1)%2])

@@ -74,7 +74,6 @@ func TestLiveTLSAndToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	put(t, ca, string(data))
-	s.signal(hup)
 	cp.next().taken(docs...)
 	s.stop(exitDone)
 }
