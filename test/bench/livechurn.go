@@ -24,7 +24,11 @@ type holds struct {
 	memory      uint64 // of the maps
 }
 
+// heldBy waits until the run is done: what a publication gave up goes behind its back.
 func (b *bench) heldBy(l *live) (h holds, err error) {
+	if _, _, err := b.settle(l); err != nil {
+		return h, err
+	}
 	if h.rss, err = l.status("VmRSS"); err != nil {
 		return h, err
 	}
