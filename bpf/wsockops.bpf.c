@@ -63,7 +63,7 @@ static __always_inline void addresses(struct bpf_sock_ops *ctx, struct kw_event 
 /* The first SYN is about to leave: whatever comes of it, its end is to be seen. */
 static __always_inline void opening(struct bpf_sock_ops *ctx)
 {
-	if ((counting() && opening_counts(bpf_get_socket_cookie(ctx))) ||
+	if ((counted() && opening_counts(bpf_get_socket_cookie(ctx))) ||
 	    (wanted_until() && track_find(bpf_get_socket_cookie(ctx))))
 		watch(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
 }

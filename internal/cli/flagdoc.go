@@ -26,7 +26,7 @@ var enumerations = map[string][]string{
 	"connect-ret":        {loader.ConnectRetAuto, loader.ConnectRetSysExit, loader.ConnectRetOff},
 	"outlier-detection":  {"on", "off"},
 	dataLogLevel:         datalog.Levels(),
-	serviceCounters:      {"on", "off"},
+	serviceCounters:      {countAuto, countOn, countOff},
 	"sort":               top.Orders(),
 	"node-traffic":       {"exempt", "judge"},
 	"xdp-mode":           {loader.XDPGeneric, loader.XDPNative},

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +25,11 @@ import (
 const (
 	dataLogLevel    = "data-log-level"
 	serviceCounters = "service-counters"
+	countAuto       = "auto"
+	countOn         = "on"
+	countOff        = "off"
+	// countedFor is how long one who scraped is taken to come again.
+	countedFor = 5 * time.Minute
 	// linesPerSecond is how much of the data plane's log goes into that of the process.
 	linesPerSecond = 200
 	// namesFor is how long names of services are kept.
@@ -33,7 +39,7 @@ const (
 func dataLogFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: dataLogLevel, Value: datalog.Off.String(), Usage: "what the data plane tells of single connections: off, error, info (each one that is led elsewhere or denied) or debug (why one was left alone)"},
-		&cli.StringFlag{Name: serviceCounters, Value: "on", Usage: "count what connects came to by service while this runs: on, or off, which spares each connect a quarter of a microsecond (workload mode; ads mode always counts)"},
+		&cli.StringFlag{Name: serviceCounters, Value: countAuto, Usage: "count what connects came to by service: auto (from the first scrape of metrics on, until none came for 5 minutes), on (as long as this runs) or off; while it is counted each connect takes a quarter of a microsecond more (workload mode; ads mode always counts)"},
 	}
 }
 
@@ -42,7 +48,7 @@ func dataLogFlags() []cli.Flag {
 type dataLog struct {
 	d     *daemon
 	first datalog.Level
-	count bool
+	count string // of --service-counters
 
 	mu     sync.Mutex
 	watch  *datalog.Watch // nil: not started
@@ -57,15 +63,15 @@ type dataLog struct {
 	lost  uint64
 }
 
-func readDataLog(ctx *cli.Context) (level datalog.Level, count bool, err error) {
+func readDataLog(ctx *cli.Context) (level datalog.Level, count string, err error) {
 	if level, err = datalog.ParseLevel(ctx.String(dataLogLevel)); err != nil {
-		return level, false, usage("--%s: %w", dataLogLevel, err)
+		return level, count, usage("--%s: %w", dataLogLevel, err)
 	}
-	word := ctx.String(serviceCounters)
-	if !slices.Contains(enumerations[serviceCounters], word) {
-		return level, false, usage("--%s %s: it is on or off", serviceCounters, word)
+	count = ctx.String(serviceCounters)
+	if words := enumerations[serviceCounters]; !slices.Contains(words, count) {
+		return level, count, usage("--%s %s: it is %s", serviceCounters, count, strings.Join(words, ", "))
 	}
-	return level, word == "on", nil
+	return level, count, nil
 }
 
 func (d *daemon) addDataLog(ctx *cli.Context) error {
@@ -87,7 +93,7 @@ func (l *dataLog) start(context.Context) error {
 	})
 	if err == nil {
 		l.watch.SetLevel(datalog.Off)
-		l.watch.Count(l.count)
+		l.watch.Count(l.count == countOn)
 	}
 	l.mu.Unlock()
 	if err != nil {
@@ -117,6 +123,16 @@ func (l *dataLog) Level() (string, error) {
 		return "", &exit.Error{Code: exit.NotUp, Step: "get log level", Object: "data plane", Err: errNotYet, Remedy: "ask again"}
 	}
 	return l.watch.Level().String(), nil
+}
+
+// scraped has connects counted for one who comes again.
+func (l *dataLog) scraped() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.watch == nil || l.count != countAuto {
+		return nil
+	}
+	return l.watch.CountFor(countedFor)
 }
 
 // SetLevel is in force for the next connect.

@@ -80,7 +80,10 @@ func (a *adminPart) readReady() found {
 // the maps anew each time. Of what is unreadable the rest is told all the same.
 func (a *adminPart) readMaps() found {
 	var m fromMaps
-	var err error
+	err := a.d.datalog.scraped()
+	if err != nil {
+		return found{err: err}
+	}
 	if a.d.cfg.Mode == loader.Workload {
 		m, err = a.readWorkload()
 	} else {

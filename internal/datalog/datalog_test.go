@@ -156,10 +156,39 @@ func TestCountingForATimeEnds(t *testing.T) {
 	if on, err := w.Counts(); on || err != nil {
 		t.Errorf("after its time: %v, %v", on, err)
 	}
-	// Another one who looks has prolonged it.
-	*(*uint64)(unsafe.Pointer(&w.w.count_until)) = 1 << 62
+}
+
+func TestCountingLastsAsLongAsAnybodyLooks(t *testing.T) {
+	w, word := newWatch(t)
+	count := func(d time.Duration) uint64 {
+		t.Helper()
+		if err := w.CountFor(d); err != nil {
+			t.Fatal(err)
+		}
+		return word(3)
+	}
+	set := func(until uint64) { *(*uint64)(unsafe.Pointer(&w.w.count_until)) = until }
+	count(time.Hour)
+	set(1 << 62) // another one who looks has prolonged it
 	w.CountNoMore()
 	if word(3) != 1<<62 {
 		t.Errorf("another one's time was ended: %d", word(3))
+	}
+	if got := count(time.Hour); got != 1<<62 {
+		t.Errorf("another one's time was cut to %d", got)
+	}
+	now, err := monotonic()
+	if err != nil {
+		t.Fatal(err)
+	}
+	others := uint64(now + time.Minute)
+	set(others)
+	count(time.Hour)
+	if got := count(2 * time.Hour); got <= others {
+		t.Errorf("until %d, another one's %d", got, others)
+	}
+	w.CountNoMore()
+	if word(3) != others {
+		t.Errorf("until %d, another one's %d", word(3), others)
 	}
 }

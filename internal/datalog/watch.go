@@ -54,11 +54,13 @@ func ParseLevel(s string) (Level, error) {
 	return Off, fmt.Errorf("log level %q of the data plane: it is %s", s, strings.Join(levels, ", "))
 }
 
-// Watch is km_watch, which programs read. Its methods may be called from any goroutine.
+// Watch is km_watch, which programs read. Its methods may be called from any goroutine, those
+// of counting for a time from one at a time.
 type Watch struct {
-	mem  []byte
-	w    *C.struct_km_watch
-	last uint64 // of CountFor
+	mem []byte
+	w   *C.struct_km_watch
+	// last is until when CountFor made it last, and before what was there.
+	last, before uint64
 }
 
 // OpenWatch opens the map at fd, which may be closed after that.
@@ -98,20 +100,32 @@ func (w *Watch) Count(on bool) {
 	atomic.StoreUint64(word(&w.w.count), v)
 }
 
-// CountFor has it do so for d from now on, which may be less than before.
+// CountFor has it do so for d from now on, and longer where somebody else asked for that.
 func (w *Watch) CountFor(d time.Duration) error {
 	now, err := monotonic()
 	if err != nil {
 		return err
 	}
-	w.last = uint64(now + d)
-	atomic.StoreUint64(word(&w.w.count_until), w.last)
-	return nil
+	until := uint64(now + d)
+	for {
+		have := atomic.LoadUint64(word(&w.w.count_until))
+		if have >= until {
+			return nil
+		}
+		if atomic.CompareAndSwapUint64(word(&w.w.count_until), have, until) {
+			if have != w.last {
+				w.before = have
+			}
+			w.last = until
+			return nil
+		}
+	}
 }
 
-// CountNoMore ends what CountFor began, unless somebody else has prolonged it.
+// CountNoMore takes back what CountFor did, unless somebody else has prolonged it.
 func (w *Watch) CountNoMore() {
-	atomic.CompareAndSwapUint64(word(&w.w.count_until), w.last, 0)
+	atomic.CompareAndSwapUint64(word(&w.w.count_until), w.last, w.before)
+	w.last, w.before = 0, 0
 }
 
 // Counts says whether connects are counted.

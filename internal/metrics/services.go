@@ -52,9 +52,9 @@ func aboutServices() group {
 	label := []string{"service"}
 	return group{"Services", "Connections that this node's pods opened, by service: a cluster of ads mode, in workload mode namespace/hostname. " +
 		"A service is here once it was connected to; of more than `--metrics-services` the rest is `" + Other + "`. " +
-		"Counters begin when the service came and outlive the process.", []metric{
+		"Counters outlive the process; those of workload mode begin with the first scrape unless `--service-counters` is on.", []metric{
 		{name: "connects_total", kind: counter, unit: "ops", labels: []string{"service", "result"},
-			help: "Connections by result: ok, refused, timeout, error (any other). In workload mode those while --service-counters is on.",
+			help: "Connections by result: ok, refused, timeout, error (any other). In workload mode counts begin with the first scrape, and go on as long as one comes each 5 minutes (--service-counters=auto).",
 			read: each(func(r *Row, put put) {
 				put(float64(r.Counts[opened]), r.Name, "ok")
 				put(float64(r.Counts[refused]), r.Name, "refused")

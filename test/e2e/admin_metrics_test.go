@@ -69,6 +69,8 @@ func TestWorkloadMetricsCountConnectsByService(t *testing.T) {
 	_, a := m.serveAdmin()
 	m.apply(wds(wsvc("a", vips("10.96.0.1"), wport(80, 8080)), wsvc("b", vips("10.96.0.2"), wport(80, 7070)),
 		wpod("p1", ip1, serves("a"), serves("b"))))
+	wantSpread(t, c, vipA, counts{at(ip1, 8080): 3}) // nobody has asked yet
+	a.wantSamples(map[string]float64{"services_summed": 0}, `connects_total{result="ok",service="`+keyOf("a")+`"}`)
 	wantSpread(t, c, vipA, counts{at(ip1, 8080): 30})
 	wantSpread(t, c, vipB, counts{refusal: 7})
 	a.wantSamples(map[string]float64{
