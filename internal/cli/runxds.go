@@ -133,17 +133,19 @@ type live struct {
 // newLive returns the part, which changes the maps through d's keeper.
 func newLive(d *daemon, s *xdsSettings) (l *live, err error) {
 	l = &live{d: d, settings: s, news: make(chan struct{}, 1)}
-	l.client, l.shut, err = l.clientOf(d.keeper)
+	l.client, l.shut, err = l.clientOf(d.keeper, l.tell)
 	return l, err
 }
 
-// clientOf is a client that changes the maps of k.
-func (l *live) clientOf(k *keeper.Keeper) (client *xdsclient.Client, shut func(), err error) {
+// clientOf is a client that changes the maps of k. shut returns when its sink does nothing
+// by itself any more; changed may be nil.
+func (l *live) clientOf(k *keeper.Keeper, changed func()) (client *xdsclient.Client, shut func(), err error) {
 	cfg := l.settings.client
-	cfg.Changed = l.tell
+	cfg.Changed = changed
 	if l.d.cfg.Mode == loader.Workload {
-		client, err = xdsclient.New(cfg, livexds.NewWorkload(k, l.d.cfg.Log))
-		return client, func() {}, err
+		sink := livexds.NewWorkload(k, l.d.cfg.Log)
+		client, err = xdsclient.New(cfg, sink)
+		return client, sink.Close, err
 	}
 	sink := livexds.NewAds(k, l.d.cfg.Log)
 	if client, err = xdsclient.New(cfg, sink); err == nil {
@@ -229,7 +231,9 @@ func (l *live) configure(ctx context.Context, h *loader.Handles) error {
 	return l.d.keeper.Aside(func() (err error) {
 		k := keeper.Over(l.d.cfg, h)
 		defer func() { err = errors.Join(err, k.Close()) }()
-		client, shut, err := l.clientOf(k)
+		// It tells nobody: to ask the other client how it is doing would wait for its
+		// sink, and that one may be waiting for the keeper, which is held here.
+		client, shut, err := l.clientOf(k, nil)
 		if err != nil {
 			return err
 		}

@@ -90,9 +90,9 @@ func (a *Ads) Update(_ context.Context, d *xds.Document) (rejected []xdsclient.R
 		return a.bring(s, t)
 	})
 	switch {
-	case errors.Is(err, store.ErrNoSpace), isInvalid(err):
+	case t != nil && (errors.Is(err, store.ErrNoSpace) || isInvalid(err)):
 		t.undo()
-		t.rejected = append(t.rejected, xds.Rejection{Kind: d.Kind, Err: fmt.Errorf("%s, all of it: %w", d.Kind, err)})
+		t.rejectAll(err)
 	case err != nil:
 		if t != nil {
 			t.undo()

@@ -273,7 +273,7 @@ func TestAFullStore(t *testing.T) {
 	b.send(edt, endpoints("a", 1))
 	b.store.fail = store.ErrNoSpace
 	rejected, err := b.sink.Update(t.Context(), b.document(false, edt, nil, endpoints("a", 2)))
-	if err != nil || len(rejected) != 1 || !errors.Is(rejected[0].Err, store.ErrNoSpace) {
+	if err != nil || len(rejected) != 1 || !errors.Is(rejected[0].Err, store.ErrNoSpace) || rejected[0].Name != "a" {
 		t.Fatalf("rejected %v, %v", rejected, err)
 	}
 	b.want("clusters", b.clusters(), "a:1 ")
@@ -298,4 +298,20 @@ func TestAFullStore(t *testing.T) {
 	}
 	b.send(edt, endpoints("a", 4))
 	b.want("clusters", b.clusters()[:4], "a:4 ")
+}
+
+// A store that cannot be opened ends the stream, whatever it says is the reason.
+func TestAStoreThatDoesNotOpen(t *testing.T) {
+	b := newBench(t)
+	for _, broken := range []error{&store.InvalidError{Message: "no descriptors in the environment"}, store.ErrNoSpace} {
+		open := b.sink.open
+		b.sink.open = func(func(storage) error) error { return broken }
+		if _, err := b.sink.Update(t.Context(), b.document(false, cds, nil, eds("a", "a"))); !errors.Is(err, broken) {
+			t.Errorf("%v, want %v", err, broken)
+		}
+		b.sink.open = open
+	}
+	b.send(cds, eds("a", "a"))
+	b.send(edt, endpoints("a", 1))
+	b.want("clusters", b.clusters(), "a:1 ")
 }

@@ -172,6 +172,23 @@ func (t *taking) complete() {
 	}
 }
 
+// rejectAll is for a response that as a whole cannot come into force: by name all that it
+// said something new of, or it would be taken for what is in force.
+func (t *taking) rejectAll(why error) {
+	refuse := func(name string) {
+		t.rejected = append(t.rejected, xds.Rejection{Kind: t.doc.Kind, Name: name, Err: fmt.Errorf("%s %s: %w", t.doc.Kind, xds.Clip(name), why)})
+	}
+	for _, r := range t.resources {
+		refuse(r.name)
+	}
+	for _, s := range t.services {
+		refuse(s.name)
+	}
+	if len(t.resources)+len(t.services) == 0 { // what waited before is the reason
+		t.rejected = append(t.rejected, xds.Rejection{Kind: t.doc.Kind, Err: fmt.Errorf("with this %s: %w", t.doc.Kind, why)})
+	}
+}
+
 // undo forgets what the response said; what is in the store stays.
 func (t *taking) undo() {
 	for _, r := range t.resources {

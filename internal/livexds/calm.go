@@ -35,6 +35,15 @@ func (c *calm) stir() {
 	c.timer.Reset(calmTime)
 }
 
+// stop keeps a collection from beginning any more.
+func (c *calm) stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+}
+
 func (c *calm) settle() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

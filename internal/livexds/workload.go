@@ -31,6 +31,9 @@ type Workload struct {
 	come map[xds.Kind]bool // the first response did
 	// retirement is under way, or will be before long; again says that there is more.
 	retiring, again bool
+	timer           *time.Timer   // of the retirement that is to come
+	retired         chan struct{} // closed when the one that was begun last is over
+	closed          bool
 
 	calm calm
 }
@@ -104,10 +107,38 @@ func (w *Workload) Update(_ context.Context, d *xds.Document) (rejected []xdscli
 	defer w.mu.Unlock()
 	w.come[d.Kind] = true
 	if w.again = w.retiring; !w.retiring {
-		w.retiring = true
-		time.AfterFunc(patience, w.retire)
+		w.retireLater()
 	}
 	return rejected, nil
+}
+
+// retireLater begins a retirement before long. It is called with the lock held.
+func (w *Workload) retireLater() {
+	if w.retiring = !w.closed; w.closed {
+		return
+	}
+	over := make(chan struct{})
+	w.retired = over
+	w.timer = time.AfterFunc(patience, func() {
+		defer close(over)
+		w.retire()
+	})
+}
+
+// Close ends what the sink does by itself, and waits for what is under way: the writer is
+// not used any more. What was given up stays until another writer finds it.
+func (w *Workload) Close() {
+	w.mu.Lock()
+	w.closed = true
+	if w.timer != nil && w.timer.Stop() {
+		w.retired = nil // it never began
+	}
+	over := w.retired
+	w.mu.Unlock()
+	if over != nil {
+		<-over
+	}
+	w.calm.stop()
 }
 
 // rejectAll is for a response that as a whole cannot be taken: there is no room for it.
@@ -135,9 +166,10 @@ func (w *Workload) retire() {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.retiring = w.again; w.again {
+	w.retiring = false
+	if w.again {
 		w.again = false
-		time.AfterFunc(patience, w.retire)
+		w.retireLater()
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -103,6 +104,7 @@ func TestWorkloadSink(t *testing.T) {
 		}
 		return do(s)
 	})
+	t.Cleanup(w.Close)
 	update := func(d *xds.Document) (names []string) {
 		t.Helper()
 		rejected, err := w.Update(context.Background(), d)
@@ -181,6 +183,7 @@ func TestWorkloadSink(t *testing.T) {
 	}
 
 	// Where the maps cannot be written the stream has to begin anew.
+	w.Close()
 	broken = errors.New("broken")
 	if _, err := w.Update(context.Background(), addresses(t, nil, podOf("a", 3))); !errors.Is(err, broken) {
 		t.Errorf("%v", err)
@@ -190,5 +193,59 @@ func TestWorkloadSink(t *testing.T) {
 	}
 	if _, err := w.Held(xdsclient.ClusterType); err == nil {
 		t.Error("a type of another mode")
+	}
+}
+
+// Whoever has closed the sink may close the writer.
+func TestAClosedSinkLeavesTheWriterAlone(t *testing.T) {
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	entered, leave := make(chan struct{}), make(chan struct{})
+	var closed, used atomic.Bool
+	sink := func() *Workload {
+		return newWorkload(log, func(func(*workload.Store) error) error {
+			if closed.Load() {
+				t.Error("the writer is used after Close")
+			}
+			close(entered)
+			<-leave
+			used.Store(true)
+			return errors.New("the retirement ends here")
+		})
+	}
+	retireLater := func(w *Workload) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.retireLater()
+	}
+
+	// One that is under way is waited for.
+	w := sink()
+	retireLater(w)
+	<-entered
+	go func() {
+		defer close(leave)
+		for isClosed := false; !isClosed; time.Sleep(time.Millisecond) {
+			w.mu.Lock()
+			isClosed = w.closed
+			w.mu.Unlock()
+		}
+	}()
+	w.Close()
+	closed.Store(true)
+	if !used.Load() {
+		t.Error("Close did not wait for a retirement that was under way")
+	}
+
+	// One that is to come does not, nor one of a later response.
+	w = sink()
+	retireLater(w)
+	w.Close()
+	w.Close()
+	if w.timer.Stop() {
+		t.Error("a retirement is to come after Close")
+	}
+	if retireLater(w); w.retiring || w.timer.Stop() {
+		t.Error("a retirement is to come of a response after Close")
 	}
 }
