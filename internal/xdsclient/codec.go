@@ -45,6 +45,18 @@ func (codec) Unmarshal(data mem.BufferSlice, v any) error {
 	return nil
 }
 
+// mostResources bounds what one response is about: an empty one has a few bytes on the
+// wire and twenty times that here.
+const mostResources = 1 << 20
+
+// room returns an error where a response is about too much already.
+func (r *response) room() error {
+	if len(r.raw)+len(r.removed) < mostResources {
+		return nil
+	}
+	return fmt.Errorf("read a response of %s: it names more than %d resources", shortType(r.url), mostResources)
+}
+
 // parseWorld reads a DiscoveryResponse.
 func parseWorld(data []byte) (*response, error) {
 	r := &response{}
@@ -53,6 +65,9 @@ func parseWorld(data []byte) (*response, error) {
 		case 1:
 			return text(&r.version, b)
 		case 2:
+			if err := r.room(); err != nil {
+				return err
+			}
 			r.raw = append(r.raw, xds.Raw{})
 			return parseAny(&r.raw[len(r.raw)-1], b)
 		case 4:
@@ -80,6 +95,9 @@ func parseDelta(data []byte) (*response, error) {
 		case 5:
 			return text(&r.nonce, b)
 		case 6, 8:
+			if err := r.room(); err != nil {
+				return err
+			}
 			r.removed = append(r.removed, "")
 			name := &r.removed[len(r.removed)-1]
 			if num == 6 {
@@ -110,6 +128,9 @@ func parseResource(r *response, data []byte) error {
 		}
 		return nil
 	})
+	if err == nil && content {
+		err = r.room()
+	}
 	if err == nil && content {
 		r.raw, r.versions = append(r.raw, raw), append(r.versions, version)
 	}

@@ -10,6 +10,7 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
@@ -126,4 +127,28 @@ func FuzzResponse(f *testing.F) {
 			same(t, got, fromWorld(world))
 		}
 	})
+}
+
+// What is a few bytes on the wire must not become gigabytes here.
+func TestTheResourcesOfAResponseAreBounded(t *testing.T) {
+	field := func(num protowire.Number, body ...byte) []byte {
+		return protowire.AppendBytes(protowire.AppendTag(nil, num, protowire.BytesType), body)
+	}
+	for what, c := range map[string]struct {
+		parse func([]byte) (*response, error)
+		one   []byte
+	}{
+		"resources":                 {parseWorld, field(2)},
+		"resources of delta":        {parseDelta, field(2, field(2)...)},
+		"names that go":             {parseDelta, field(6)},
+		"names with conditions, go": {parseDelta, field(8)},
+	} {
+		all := bytes.Repeat(c.one, mostResources)
+		if r, err := c.parse(all); err != nil || len(r.raw)+len(r.removed) != mostResources {
+			t.Errorf("%d %s: %v", mostResources, what, err)
+		}
+		if _, err := c.parse(append(all, c.one...)); err == nil || !strings.Contains(err.Error(), "more than 1048576") {
+			t.Errorf("one more of %s: %v", what, err)
+		}
+	}
 }
