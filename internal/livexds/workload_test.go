@@ -7,20 +7,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/aquasecurity/libbpfgo"
 	"github.com/sirupsen/logrus"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kmesh-net/kmesh-node/internal/bpfmap"
 	"github.com/kmesh-net/kmesh-node/internal/workload"
+	"github.com/kmesh-net/kmesh-node/internal/workload/workloadtest"
 	"github.com/kmesh-net/kmesh-node/internal/xds"
 	"github.com/kmesh-net/kmesh-node/internal/xdsclient"
 	wapi "github.com/kmesh-net/kmesh-node/proto/workload"
@@ -29,30 +27,8 @@ import (
 // newMaps opens a writer on maps that nobody else has.
 func newMaps(t *testing.T) (s *workload.Store, fd func(name string) int) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("BPF maps need root")
-	}
-	object := filepath.Join("..", "..", "build", "bpf", "wmaps.bpf.o")
-	if _, err := os.Stat(object); err != nil {
-		t.Skipf("make builds it: %v", err)
-	}
-	libbpfgo.SetLoggerCbs(libbpfgo.Callbacks{Log: func(int, string) {}})
-	m, err := libbpfgo.NewModuleFromFileArgs(libbpfgo.NewModuleArgs{BPFObjPath: object, SkipMemlockBump: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(m.Close)
-	if err := m.BPFLoadObject(); err != nil {
-		t.Skipf("this kernel makes no maps for us: %v", err)
-	}
-	fd = func(name string) int {
-		b, err := m.GetMap(name)
-		if err != nil {
-			return -1
-		}
-		return b.FileDescriptor()
-	}
-	s, err = workload.Open(fd, workload.Options{})
+	fd = workloadtest.Maps(t)
+	s, err := workload.Open(fd, workload.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,14 +3,12 @@
 package workload
 
 import (
-	"os"
-	"path/filepath"
 	"testing"
 
-	"github.com/aquasecurity/libbpfgo"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kmesh-net/kmesh-node/internal/bpfmap"
+	"github.com/kmesh-net/kmesh-node/internal/workload/workloadtest"
 	"github.com/kmesh-net/kmesh-node/internal/xds"
 	wapi "github.com/kmesh-net/kmesh-node/proto/workload"
 )
@@ -24,29 +22,12 @@ type kernel struct {
 // newKernel makes the maps; it skips where the kernel does not let it.
 func newKernel(t testing.TB) *kernel {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("BPF maps need root")
-	}
-	object := filepath.Join("..", "..", "build", "bpf", "wmaps.bpf.o")
-	if _, err := os.Stat(object); err != nil {
-		t.Skipf("make builds it: %v", err)
-	}
-	libbpfgo.SetLoggerCbs(libbpfgo.Callbacks{Log: func(int, string) {}})
-	mod, err := libbpfgo.NewModuleFromFileArgs(libbpfgo.NewModuleArgs{BPFObjPath: object, SkipMemlockBump: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(mod.Close)
-	if err := mod.BPFLoadObject(); err != nil {
-		t.Skipf("this kernel makes no maps for us: %v", err)
-	}
+	fd := workloadtest.Maps(t)
 	k := &kernel{t, map[string]int{}}
 	for _, name := range mapNames {
-		m, err := mod.GetMap(name)
-		if err != nil {
-			t.Fatal(err)
+		if k.fds[name] = fd(name); k.fds[name] < 0 {
+			t.Fatalf("there is no map %s", name)
 		}
-		k.fds[name] = m.FileDescriptor()
 	}
 	return k
 }
