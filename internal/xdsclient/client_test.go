@@ -3,7 +3,6 @@
 package xdsclient
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -102,6 +101,18 @@ func TestANewProcessNamesWhatTheMapsHold(t *testing.T) {
 	}
 }
 
+// wantInitial has a second stream begin, whose first request is to say what is held.
+func wantInitial(t *testing.T, p *controlplane.Peer, c *client, want string) {
+	t.Helper()
+	<-c.waits
+	c.again <- patienceOver
+	streamOf(t, p)
+	q := asked(t, p, 0, func(q controlplane.Request) bool { return q.Stream == 2 })
+	if fmt.Sprint(q.Initial) != want {
+		t.Errorf("initial versions %v, want %s", q.Initial, want)
+	}
+}
+
 // What another writer removed is not said to be held.
 func TestOnlyWhatTheMapsHoldIsNamed(t *testing.T) {
 	p, s, c := begun(t, Delta)
@@ -109,13 +120,7 @@ func TestOnlyWhatTheMapsHoldIsNamed(t *testing.T) {
 	delete(c.sink.held[ClusterType], "a")
 	c.sink.mu.Unlock()
 	s.End(nil)
-	<-c.waits
-	c.again <- patienceOver
-	streamOf(t, p)
-	q := asked(t, p, 0, func(q controlplane.Request) bool { return q.Stream == 2 })
-	if fmt.Sprint(q.Initial) != "map[b:1]" {
-		t.Errorf("initial versions %v", q.Initial)
-	}
+	wantInitial(t, p, c, "map[b:1]")
 }
 
 // The maps were made anew: the next stream begins with what they hold now, without
@@ -127,13 +132,7 @@ func TestMapsThatWereMadeAnewBeginAnew(t *testing.T) {
 	c.sink.mu.Unlock()
 	_, err := s.Send(versioned(of(t, ClusterType, named("c")...), "2"))
 	must(t, err)
-	<-c.waits
-	c.again <- patienceOver
-	streamOf(t, p)
-	q := asked(t, p, 0, func(q controlplane.Request) bool { return q.Stream == 2 })
-	if fmt.Sprint(q.Initial) != "map[a: b:]" {
-		t.Errorf("initial versions %v", q.Initial)
-	}
+	wantInitial(t, p, c, "map[a: b:]")
 }
 
 // More versions than a request may have are not sent: all comes anew, and what the first
@@ -253,15 +252,9 @@ func TestRunEnds(t *testing.T) {
 	p := serving(t, controlplane.Config{})
 	c, err := New(Config{Endpoint: Endpoint{Address: p.Address()}, Variant: Delta, Node: identity(), Log: quiet()}, newClusters())
 	must(t, err)
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		c.Run(ctx)
-	}()
+	stop := start(t, c)
 	s := streamOf(t, p)
 	stop()
-	<-ended
 	<-s.Gone()
 	if st := c.State(); st.Connected || st.Failures != 0 {
 		t.Errorf("state: %+v", st)

@@ -223,17 +223,22 @@ func running(t testing.TB, sink *clusters, cfg Config) *client {
 	var err error
 	c.Client, err = New(cfg, sink)
 	must(t, err)
-	ctx, stop := context.WithCancel(t.Context())
+	t.Cleanup(start(t, c.Client))
+	return c
+}
+
+// start has a Client run until stop is called, which waits for its end.
+func start(t testing.TB, c *Client) (stop func()) {
+	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		c.Run(ctx)
 	}()
-	t.Cleanup(func() {
-		stop()
+	return func() {
+		cancel()
 		<-ended
-	})
-	return c
+	}
 }
 
 func quiet() *logrus.Logger {
