@@ -3,7 +3,6 @@
 package cli
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -206,5 +205,5 @@ func oneOf(ctx *cli.Context, name string, allowed ...string) (string, error) {
 	if slices.Contains(allowed, v) {
 		return v, nil
 	}
-	return "", usage("--%s %s: it is %s", name, v, fmt.Sprint(strings.Join(allowed, ", ")))
+	return "", usage("--%s %s: it is %s", name, v, strings.Join(allowed, ", "))
 }

@@ -6,8 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -67,11 +65,8 @@ func readDataLog(ctx *cli.Context) (level datalog.Level, count string, err error
 	if level, err = datalog.ParseLevel(ctx.String(dataLogLevel)); err != nil {
 		return level, count, usage("--%s: %w", dataLogLevel, err)
 	}
-	count = ctx.String(serviceCounters)
-	if words := enumerations[serviceCounters]; !slices.Contains(words, count) {
-		return level, count, usage("--%s %s: it is %s", serviceCounters, count, strings.Join(words, ", "))
-	}
-	return level, count, nil
+	count, err = oneOf(ctx, serviceCounters, countAuto, countOn, countOff)
+	return level, count, err
 }
 
 func (d *daemon) addDataLog(ctx *cli.Context) error {

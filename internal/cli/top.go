@@ -45,9 +45,11 @@ type topAsked struct {
 }
 
 func readTop(ctx *cli.Context) (a topAsked, err error) {
-	if a.order, err = top.ParseOrder(ctx.String("sort")); err != nil {
-		return a, usage("--sort: %w", err)
+	order, err := oneOf(ctx, "sort", top.Orders()...)
+	if err != nil {
+		return a, err
 	}
+	a.order = top.Order(order)
 	if a.interval = ctx.Duration("interval"); a.interval < leastInterval || a.interval > time.Hour {
 		return a, usage("--interval %v is not between %v and %v", a.interval, leastInterval, time.Hour)
 	}

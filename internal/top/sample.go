@@ -6,7 +6,6 @@ package top
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -104,14 +103,6 @@ const (
 // Orders are all orders.
 func Orders() []string {
 	return []string{string(ByConnects), string(ByLatency), string(ByFailures), string(ByEjected), string(ByName)}
-}
-
-// ParseOrder reads the name of an order.
-func ParseOrder(s string) (Order, error) {
-	if !slices.Contains(Orders(), s) {
-		return "", fmt.Errorf("order %q: it is %s", s, strings.Join(Orders(), ", "))
-	}
-	return Order(s), nil
 }
 
 // Sort orders the rows. Where rates are equal the totals decide, then the names.
