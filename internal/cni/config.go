@@ -32,8 +32,8 @@ const Timeout = 5 * time.Second
 
 // The bounds of the timeout: a runtime gives up after some minutes.
 const (
-	LeastTimeout = 100 * time.Millisecond
-	MostTimeout  = time.Minute
+	leastTimeout = 100 * time.Millisecond
+	mostTimeout  = time.Minute
 )
 
 // Settings are the fields of our own in the plugin's entry of a network configuration.
@@ -145,8 +145,8 @@ func ParseTimeout(s string) (time.Duration, error) {
 	if err != nil {
 		return 0, fmt.Errorf("%q is no duration such as 5s", s)
 	}
-	if d < LeastTimeout || d > MostTimeout {
-		return 0, fmt.Errorf("%v: from %v to %v", d, LeastTimeout, MostTimeout)
+	if d < leastTimeout || d > mostTimeout {
+		return 0, fmt.Errorf("%v: from %v to %v", d, leastTimeout, mostTimeout)
 	}
 	return d, nil
 }

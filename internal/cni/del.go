@@ -57,16 +57,22 @@ func (c *call) release(rec *podrecord.Record) error {
 
 // others says whether another attachment of the namespace is recorded.
 func (c *call) others(rec *podrecord.Record) (bool, error) {
-	list, invalid, err := c.dir.List()
-	for _, err := range invalid {
-		c.data.Log.Warnf("%s: %v", Name, err)
-	}
+	list, err := c.records()
 	for _, r := range list {
 		if r.Cookie == rec.Cookie && !r.Released && (r.ContainerID != rec.ContainerID || r.IfName != rec.IfName) {
 			return true, err
 		}
 	}
 	return false, err
+}
+
+// records are those that can be read; the others are told of.
+func (c *call) records() ([]*podrecord.Record, error) {
+	list, invalid, err := c.dir.List()
+	for _, err := range invalid {
+		c.data.Log.Warnf("%s: %v", Name, err)
+	}
+	return list, err
 }
 
 // gc releases what is recorded of this network and is not valid any more. What was enrolled
@@ -85,10 +91,7 @@ func (p *plugin) gc(args *skel.CmdArgs) error {
 	for _, a := range c.cfg.attachments {
 		valid[a] = true
 	}
-	list, invalid, err := c.dir.List()
-	for _, err := range invalid {
-		c.data.Log.Warnf("%s: %v", Name, err)
-	}
+	list, err := c.records()
 	errs := []error{err}
 	for _, r := range list {
 		if r.Network == c.cfg.network && !valid[types.GCAttachment{ContainerID: r.ContainerID, IfName: r.IfName}] {

@@ -46,8 +46,8 @@ type Resource struct {
 	Body          *anypb.Any
 }
 
-// NewResource packs a message under the name that control planes give it.
-func NewResource(m proto.Message) (Resource, error) {
+// newResource packs a message under the name that control planes give it.
+func newResource(m proto.Message) (Resource, error) {
 	body := &anypb.Any{}
 	if err := anypb.MarshalFrom(body, m, proto.MarshalOptions{Deterministic: true}); err != nil {
 		return Resource{}, fmt.Errorf("pack resource: %w", err)
@@ -59,7 +59,7 @@ func NewResource(m proto.Message) (Resource, error) {
 func NewResponse(typeURL string, messages ...proto.Message) (Response, error) {
 	r := Response{Type: typeURL}
 	for _, m := range messages {
-		res, err := NewResource(m)
+		res, err := newResource(m)
 		if err != nil {
 			return r, err
 		}
