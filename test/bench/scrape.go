@@ -98,7 +98,7 @@ func (b *bench) measureScrape() error {
 
 func (b *bench) scrapeFleet(f *fleet, l *live, s *scraper) error {
 	defer s.client.CloseIdleConnections()
-	if err := l.stream.Play(l.ctx, f.all...); err != nil {
+	if err := l.play(f.all); err != nil {
 		return err
 	}
 	if err := l.ready(); err != nil {
