@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -38,6 +39,10 @@ type Ads struct {
 	told    map[string]bool   // warnings
 	changed func()
 	closed  bool
+
+	// absent is what is missing of a whole sync, for Synced: those who ask, probes among
+	// them, do not wait for a publication that is under way.
+	absent atomic.Pointer[string]
 }
 
 // NewAds returns a sink that publishes through k.
@@ -50,6 +55,7 @@ func NewAds(k *keeper.Keeper, log *logrus.Logger) *Ads {
 func newAds(log *logrus.Logger, now func() time.Time, open func(func(storage) error) error) *Ads {
 	a := &Ads{open: open, log: log, now: now, changed: func() {}}
 	a.reset()
+	a.note()
 	return a
 }
 
@@ -79,6 +85,7 @@ var adsKinds = map[string]xds.Kind{
 func (a *Ads) Update(_ context.Context, d *xds.Document) (rejected []xdsclient.Rejected, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	defer a.note()
 	var t *taking
 	err = a.open(func(s storage) error {
 		if err := a.follow(s); err != nil {

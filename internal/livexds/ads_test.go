@@ -315,3 +315,22 @@ func TestAStoreThatDoesNotOpen(t *testing.T) {
 	b.send(edt, endpoints("a", 1))
 	b.want("clusters", b.clusters(), "a:1 ")
 }
+
+// How things are is told while a publication takes its time.
+func TestSyncedDoesNotWaitForAPublication(t *testing.T) {
+	b := newBench(t)
+	b.send(cds, eds("a", "a"))
+	b.store.before = func() {
+		if ok, missing := b.sink.Synced(); ok || missing != "Listener" {
+			t.Errorf("in between: synced %v, missing %q", ok, missing)
+		}
+	}
+	b.send(edt, endpoints("a", 1))
+	if b.store.before != nil {
+		t.Error("nothing was published")
+	}
+	b.send(lds)
+	if ok, missing := b.sink.Synced(); !ok {
+		t.Errorf("not synced: %s", missing)
+	}
+}

@@ -82,6 +82,7 @@ func (a *Ads) follow(s storage) error {
 	if err != nil || v == a.version {
 		return err
 	}
+	defer a.note()
 	lost := "they were made anew"
 	if v.Generation >= a.version.Generation {
 		if lost, err = a.world.load(s); err != nil {

@@ -30,6 +30,7 @@ type model struct {
 	sent map[string]map[string]proto.Message // what the stream has been told
 	// whole are the addresses whose connections had endpoints, when last looked.
 	whole map[string]bool
+	late  bool // what it owes may have been given up: nothing is checked before the end
 }
 
 func newModel(t *testing.T, seed uint64) *model {
@@ -124,6 +125,9 @@ func (m *model) say(url string) bool {
 		m.t.Fatalf("%s: %v are refused", url, bad)
 	}
 	m.listen()
+	if m.late {
+		return news
+	}
 	m.check(fmt.Sprintf("after %s -%v +%d", url[strings.LastIndexByte(url, '.')+1:], removed, len(put)))
 	return news
 }
@@ -331,5 +335,29 @@ func (m *model) forget() {
 		for _, name := range held {
 			m.sent[u][name] = &cluster.Cluster{Name: "of an unknown version"}
 		}
+	}
+}
+
+// Whatever was told and was not, what waits ends when its time is over: a timer that finds
+// nothing to do would run again at once, for ever.
+func TestNothingWaitsPastItsTime(t *testing.T) {
+	for seed := range uint64(200) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			m := newModel(t, seed)
+			m.late = true
+			for range 6 {
+				m.change()
+				for range m.rand.IntN(8) {
+					m.say(m.sink.Types()[m.rand.IntN(4)])
+				}
+				m.wait(fetchTime)
+				if first := m.sink.world.oldest(); !first.IsZero() && !first.After(m.bench.now.Add(-fetchTime)) {
+					t.Fatalf("something waits since %v, it is %v", first, m.bench.now)
+				}
+				m.listen()
+			}
+			m.finish()
+			m.wantAll()
+		})
 	}
 }

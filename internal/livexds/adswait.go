@@ -47,6 +47,7 @@ func (a *Ads) expire() {
 	defer a.changed()
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	defer a.note()
 	a.timer = nil
 	if a.closed {
 		return
@@ -100,17 +101,26 @@ func few(names []string) string {
 }
 
 func (a *Ads) Synced() (ok bool, missing string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, k := range []xds.Kind{xds.KindCluster, xds.KindListener} {
-		if !a.come[k] {
-			return false, string(k)
-		}
-	}
-	return a.world.synced()
+	missing = *a.absent.Load()
+	return missing == "", missing
 }
 
-func (w *world) synced() (ok bool, missing string) {
+// note writes down what Synced says. Whatever changes the world does so in the end, with the
+// lock held.
+func (a *Ads) note() {
+	missing := a.world.missing()
+	for _, k := range []xds.Kind{xds.KindListener, xds.KindCluster} {
+		if !a.come[k] {
+			missing = string(k)
+		}
+	}
+	a.absent.Store(&missing)
+}
+
+func (w *world) missing() string {
+	if len(w.awaited)+len(w.waiting) == 0 {
+		return ""
+	}
 	var l []string
 	for q := range w.awaited {
 		l = append(l, string(q.kind)+" "+xds.Clip(q.name))
@@ -120,5 +130,5 @@ func (w *world) synced() (ok bool, missing string) {
 			l = append(l, shown(r))
 		}
 	}
-	return len(l) == 0, few(l)
+	return few(l)
 }
