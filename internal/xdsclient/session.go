@@ -11,6 +11,7 @@ import (
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"github.com/sirupsen/logrus"
 
 	"github.com/kmesh-net/kmesh-node/internal/xds"
 )
@@ -38,6 +39,7 @@ type session struct {
 	node      *corev3.Node // nil: sent
 	delivered bool         // a response was taken
 	counted   bool         // in State
+	unasked   bool         // a response came of a type that was not asked for
 }
 
 func (s *session) run(ctx context.Context) error {
@@ -102,8 +104,13 @@ func (s *session) prepare(sub *subscription) error {
 func (s *session) take(r *response) error {
 	i := slices.IndexFunc(s.c.subs, func(sub *subscription) bool { return sub.url == r.url })
 	if i < 0 || !s.c.subs[i].begun {
-		// An answer would subscribe to it.
-		s.c.cfg.Log.Warnf("xds: a response of type %q, which was not asked for, is left out", xds.Clip(r.url))
+		// An answer would subscribe to it. Each stream tells of the first one.
+		level := logrus.WarnLevel
+		if s.unasked {
+			level = logrus.DebugLevel
+		}
+		s.unasked = true
+		s.c.cfg.Log.Logf(level, "xds: a response of type %q, which was not asked for, is left out", xds.Clip(r.url))
 		return nil
 	}
 	sub := s.c.subs[i]

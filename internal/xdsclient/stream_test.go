@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sirupsen/logrus/hooks/test"
+
 	"github.com/kmesh-net/kmesh-node/test/controlplane"
 )
 
@@ -178,6 +180,29 @@ func TestAnUnknownTypeIsLeftOut(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A control plane that floods does not fill the log.
+func TestUnknownTypesAreToldOfOnce(t *testing.T) {
+	log, told := test.NewNullLogger()
+	p := serving(t, controlplane.Config{})
+	c := running(t, newClusters(), Config{Endpoint: Endpoint{Address: p.Address()}, Variant: Delta, Log: log})
+	s := streamOf(t, p)
+	for range 10 {
+		_, err := s.Send(controlplane.Response{Type: "type.googleapis.com/none", Version: "1"})
+		must(t, err)
+	}
+	exchange(t, s, versioned(of(t, ClusterType), "1"))
+	<-c.FirstSync()
+	n := 0
+	for _, e := range told.AllEntries() {
+		if strings.Contains(e.Message, "was not asked for") {
+			n++
+		}
+	}
+	if n != 1 {
+		t.Errorf("%d lines of the log", n)
+	}
 }
 
 // Nor is one of a type that is subscribed to by name, before there are names.
