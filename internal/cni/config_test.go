@@ -5,12 +5,14 @@ package cni
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 )
 
@@ -143,4 +145,15 @@ func FuzzConfig(f *testing.F) {
 			t.Errorf("hands on %q", p.out)
 		}
 	})
+}
+
+// What ADD refused for its names can be taken away: a runtime would try for ever.
+func TestDelOfNamesThatAddRefuses(t *testing.T) {
+	for id, dev := range map[string]string{strings.Repeat("a", 201): "eth0", "../x": "eth0", "a": "eth0:1"} {
+		p := &plugin{limit: make(chan time.Duration, 1), err: io.Discard}
+		args := &skel.CmdArgs{ContainerID: id, IfName: dev, StdinData: []byte(`{"cniVersion":"1.0.0","name":"n","type":"kmesh-cni"}`)}
+		if err := p.del(args); err != nil {
+			t.Errorf("DEL of %s, %s: %v", id, dev, err)
+		}
+	}
 }

@@ -22,6 +22,9 @@ func (p *plugin) del(args *skel.CmdArgs) error {
 		return err
 	}
 	c.onTime(types.NewError(types.ErrTryAgainLater, fmt.Sprintf("not released within %v", c.cfg.timeout), ""), "", nil)
+	if podrecord.CheckID(args.ContainerID, args.IfName) != nil {
+		return nil // ADD has refused it, and the runtime is to forget it
+	}
 	rec, err := c.dir.Read(args.ContainerID, args.IfName)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
