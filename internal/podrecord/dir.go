@@ -81,7 +81,7 @@ func (d Dir) putOnce(file string, data []byte) error {
 
 // Read returns a record; os.ErrNotExist where there is none.
 func (d Dir) Read(id, ifname string) (*Record, error) {
-	if err := checkID(id, ifname); err != nil {
+	if err := CheckID(id, ifname); err != nil {
 		return nil, err
 	}
 	return d.read(fileName(id, ifname))
@@ -123,7 +123,7 @@ func bad(path string, err error) error {
 
 // Remove takes a record away; one that is not there is no error.
 func (d Dir) Remove(id, ifname string) error {
-	if err := checkID(id, ifname); err != nil {
+	if err := CheckID(id, ifname); err != nil {
 		return err
 	}
 	if err := ignoreMissing(os.Remove(d.path(fileName(id, ifname)))); err != nil {

@@ -56,8 +56,8 @@ type Record struct {
 
 var containerID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
 
-// checkID says what is wrong with the two names of an attachment, which become a file's.
-func checkID(id, ifname string) error {
+// CheckID says what is wrong with the two names of an attachment, which become a file's.
+func CheckID(id, ifname string) error {
 	switch {
 	case len(id) > maxID:
 		return fmt.Errorf("container id of %d characters: at most %d", len(id), maxID)
@@ -75,7 +75,7 @@ func (r *Record) Check() error {
 	if r.Version != version {
 		return fmt.Errorf("version: %d, this kmesh-node's is %d", r.Version, version)
 	}
-	if err := checkID(r.ContainerID, r.IfName); err != nil {
+	if err := CheckID(r.ContainerID, r.IfName); err != nil {
 		return err
 	}
 	for _, f := range []struct{ name, value string }{
