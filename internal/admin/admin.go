@@ -48,7 +48,8 @@ type Config struct {
 	// Ready looks, and returns one line for each reason why things are not as they should be.
 	Ready   func(context.Context) []string
 	Metrics http.Handler
-	// Dump reads what the kernel's maps hold and returns what writes it out.
+	// Dump reads what the kernel's maps hold and returns what writes it out, which is
+	// called once.
 	Dump func(ctx context.Context, kind string) (func(io.Writer) error, error)
 	// Levels are what /debug/loglevel gets and sets.
 	Levels []Level

@@ -51,6 +51,7 @@ type adminPart struct {
 	services metrics.Ranking
 	figures  workload.Reader
 	dumping  chan struct{} // one dump at a time
+	read     func(wanted func(plural string) bool) ([]section, error)
 }
 
 // addAdmin reads the flags, and adds the part unless it is off.
@@ -68,7 +69,7 @@ func (d *daemon) addAdmin(ctx *cli.Context, interval time.Duration) error {
 	}
 	ranking := metrics.Ranking{Limit: int(named)}
 	a := &adminPart{policies: ranking, services: ranking, d: d, must: ctx.IsSet("admin-address"), interval: interval, dumping: make(chan struct{}, 1)}
-	a.look.Read = a.findReasons
+	a.look.Read, a.read = a.findReasons, a.sections
 	a.groups = a.newGroups()
 	a.cfg = admin.Config{
 		Address: address, Writes: ctx.Bool("admin-allow-writes"), Profiles: ctx.Bool("admin-pprof"), Log: d.cfg.Log,

@@ -30,7 +30,8 @@ func sectionOf[T any](plural string, l []T) section {
 }
 
 // dump reads one kind, or all of them for "", and returns what writes it: the list that
-// `get KIND -o json` prints, or an object of those lists. One dump reads at a time.
+// `get KIND -o json` prints, or an object of those lists. There is one dump at a time, until
+// it is written: what it is of may be much of this process's memory.
 func (a *adminPart) dump(ctx context.Context, kind string) (func(io.Writer) error, error) {
 	var one string
 	if kind != "" {
@@ -44,23 +45,29 @@ func (a *adminPart) dump(ctx context.Context, kind string) (func(io.Writer) erro
 		l   []section
 		err error
 	}
-	c := make(chan result, 1)
+	c := make(chan result)
 	select {
 	case a.dumping <- struct{}{}:
 	case <-ctx.Done():
 		return nil, inUse("dump")
 	}
+	over := func() { <-a.dumping }
 	go func() {
-		defer func() { <-a.dumping }()
-		l, err := a.sections(func(plural string) bool { return one == "" || one == plural })
-		c <- result{l, err}
+		l, err := a.read(func(plural string) bool { return one == "" || one == plural })
+		select {
+		case c <- result{l, err}:
+		case <-ctx.Done():
+			over()
+		}
 	}()
 	select {
 	case r := <-c:
 		if r.err != nil {
+			over()
 			return nil, r.err
 		}
 		return func(w io.Writer) error {
+			defer over()
 			if one != "" {
 				return writeSection(w, &r.l[0], "")
 			}
