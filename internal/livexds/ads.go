@@ -214,12 +214,6 @@ func (a *Ads) warn(texts []string) {
 	}
 }
 
-// arm has the time of what waits watched, while something does.
-// oldest is when that began to wait which waits for longest; zero: nothing waits.
-// expire brings into force what has waited for long enough.
-// Close ends the waiting. Nothing comes into force any more but by Update.
-// giveUp ceases to wait for answers to questions of before that time, and names them.
-// few are some of names, in order, for people.
 // Names are the services of Clusters, and the RouteConfigurations that Listeners name.
 func (a *Ads) Names(typeURL string) (names []string, byName bool) {
 	k := adsKinds[typeURL]
@@ -257,6 +251,3 @@ func (a *Ads) Held(typeURL string) (names []string, err error) {
 	slices.Sort(names)
 	return names, nil
 }
-
-// Synced says whether everything that was asked for is in force, or was given up.
-// synced names a few of those that are waited for.

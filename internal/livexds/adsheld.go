@@ -8,8 +8,10 @@ import (
 	"github.com/kmesh-net/kmesh-node/internal/xds"
 )
 
+// hope counts Listeners that wait and name a RouteConfiguration.
 func (w *world) hope(name string, by int) { w.name(w.get(xds.KindRoute, name), 0, by) }
 
+// use counts resources of the store that name others.
 func (w *world) use(n xds.References, by int) {
 	for _, name := range n.Clusters {
 		w.name(w.get(xds.KindCluster, name), by, 0)
@@ -37,6 +39,7 @@ func (w *world) name(r *resource, users, hopes int) {
 	}
 }
 
+// release writes down that the store has r no more.
 func (w *world) release(r *resource) {
 	if r.held == nil {
 		return
@@ -47,6 +50,7 @@ func (w *world) release(r *resource) {
 	w.setHeld(r, nil)
 }
 
+// setAddresses is setHeld of a listener, which takes its addresses from whoever had them.
 func (w *world) setAddresses(r *resource, h *held) {
 	if r.held != nil {
 		for _, key := range r.held.addresses {
@@ -60,6 +64,7 @@ func (w *world) setAddresses(r *resource, h *held) {
 	w.setHeld(r, h)
 }
 
+// unholdAddress writes down that the store has no listener at that address.
 func (w *world) unholdAddress(key string) {
 	r := w.owners[key]
 	if r == nil {
@@ -75,6 +80,7 @@ func (w *world) unholdAddress(key string) {
 	r.held = &h
 }
 
+// setHeld sets what the store has of r; nil: nothing.
 func (w *world) setHeld(r *resource, h *held) {
 	old := r.held
 	r.held = h
@@ -96,6 +102,7 @@ func (w *world) setHeld(r *resource, h *held) {
 	w.settle(r)
 }
 
+// union is both of a and b.
 func union(a, b xds.References) xds.References {
 	if len(a.Clusters)+len(a.Routes) == 0 {
 		return b

@@ -8,6 +8,7 @@ import (
 	"github.com/kmesh-net/kmesh-node/internal/xds"
 )
 
+// contested says whether an address of r is that of another listener, by what was said last.
 func (p *plan) contested(r *resource) bool {
 	return slices.ContainsFunc(r.addresses, func(key string) bool {
 		o := p.w.owners[key]
@@ -23,6 +24,8 @@ func (p *plan) contested(r *resource) bool {
 	})
 }
 
+// lacks returns something that r's next version needs and that is not there yet, "" when
+// all is.
 func (p *plan) lacks(r *resource) string {
 	if r.kind == xds.KindCluster {
 		if s := r.next.Service(); s != "" && !r.next.Assigned() && !p.w.assigned(s) {
@@ -55,6 +58,8 @@ func (p *plan) lacks(r *resource) string {
 	return ""
 }
 
+// before is where connections lead now that r's next version will have, of each address
+// that is in the store.
 func (p *plan) before(r *resource) []xds.References {
 	if r.kind != xds.KindListener {
 		if r.held == nil {
@@ -71,6 +76,8 @@ func (p *plan) before(r *resource) []xds.References {
 	return all
 }
 
+// leadsTo returns n with the clusters to which its RouteConfigurations lead, as they are
+// or come.
 func (p *plan) leadsTo(n xds.References) xds.References {
 	for _, name := range n.Routes {
 		switch c := p.w.routes[name]; {
@@ -84,6 +91,7 @@ func (p *plan) leadsTo(n xds.References) xds.References {
 	return n
 }
 
+// heirs are the addresses that listeners which do not come yet wait to take.
 func heirs(waiting []*resource) map[string]*resource {
 	all := map[string]*resource{}
 	for _, r := range waiting {
@@ -96,6 +104,7 @@ func heirs(waiting []*resource) map[string]*resource {
 	return all
 }
 
+// keepForHeirs has those not come that would leave an address for which another one waits.
 func (p *plan) keepForHeirs(waiting []*resource) {
 	for again := true; again; {
 		again = false
@@ -117,6 +126,7 @@ func (p *plan) keepForHeirs(waiting []*resource) {
 	}
 }
 
+// leaveNamed has r go if nothing in the store will name it.
 func (p *plan) leaveNamed(r *resource) {
 	if left := r.users + p.users[question{r.kind, r.name}]; left > 0 {
 		if !p.overdue(r.since) {

@@ -99,7 +99,6 @@ func (p *plan) come(r *resource) {
 	p.count(xds.References{Routes: r.named.Routes}, 1, 0)
 }
 
-// contested says whether an address of r is that of another listener, by what was said last.
 func (p *plan) count(n xds.References, users, all int) {
 	for _, name := range n.Clusters {
 		p.users[question{xds.KindCluster, name}] += users
@@ -111,12 +110,6 @@ func (p *plan) count(n xds.References, users, all int) {
 	}
 }
 
-// lacks returns something that r's next version needs and that is not there yet, "" when
-// all is.
-// before is where connections lead now that r's next version will have, of each address
-// that is in the store.
-// leadsTo returns n with the clusters to which its RouteConfigurations lead, as they are
-// or come.
 // retract has r not come after all.
 func (p *plan) retract(r *resource) {
 	r.goes = false
@@ -129,8 +122,6 @@ func (p *plan) retract(r *resource) {
 	}
 }
 
-// heirs are the addresses that listeners which do not come yet wait to take.
-// keepForHeirs has those not come that would leave an address for which another one waits.
 // leave has r go.
 func (p *plan) leave(r *resource) {
 	r.goes = true
@@ -189,7 +180,6 @@ func (p *plan) leaveRoutes(waiting []*resource) {
 	}
 }
 
-// leaveNamed has r go if nothing in the store will name it.
 // endpoints finds the services whose endpoints come with this plan.
 func (p *plan) endpoints() {
 	if len(p.w.fresh) == 0 {

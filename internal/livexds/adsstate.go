@@ -259,13 +259,6 @@ func (w *world) setNext(r *resource, next *xds.Arrival) {
 	w.settle(r)
 }
 
-// hope counts Listeners that wait and name a RouteConfiguration.
-// use counts resources of the store that name others.
-// release writes down that the store has r no more.
-// setAddresses is setHeld of a listener, which takes its addresses from whoever had them.
-// unholdAddress writes down that the store has no listener at that address.
-// setHeld sets what the store has of r; nil: nothing.
-// union is both of a and b.
 // questions are the names to ask for, sorted.
 func (w *world) questions(k xds.Kind) []string {
 	if l := w.asked[k]; l != nil {

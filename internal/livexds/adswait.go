@@ -11,6 +11,7 @@ import (
 	"github.com/kmesh-net/kmesh-node/internal/xds"
 )
 
+// arm has the time of what waits watched, while something does.
 func (a *Ads) arm(least time.Duration) {
 	if a.timer != nil || a.closed {
 		return
@@ -22,6 +23,7 @@ func (a *Ads) arm(least time.Duration) {
 	a.timer = time.AfterFunc(max(first.Add(fetchTime).Sub(a.now()), least), a.expire)
 }
 
+// oldest is when that began to wait which waits for longest; zero: nothing waits.
 func (w *world) oldest() time.Time {
 	var first time.Time
 	older := func(t time.Time) {
@@ -43,6 +45,7 @@ func (w *world) oldest() time.Time {
 	return first
 }
 
+// expire brings into force what has waited for long enough.
 func (a *Ads) expire() {
 	defer a.changed()
 	a.mu.Lock()
@@ -70,6 +73,7 @@ func (a *Ads) expire() {
 	a.arm(again)
 }
 
+// Close ends the waiting. Nothing comes into force any more but by Update.
 func (a *Ads) Close() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -79,6 +83,7 @@ func (a *Ads) Close() {
 	}
 }
 
+// giveUp ceases to wait for answers to questions of before that time, and names them.
 func (w *world) giveUp(before time.Time) string {
 	var l []string
 	for q, since := range w.awaited {
@@ -90,6 +95,7 @@ func (w *world) giveUp(before time.Time) string {
 	return few(l)
 }
 
+// few are some of names, in order, for people.
 func few(names []string) string {
 	const most = 3
 	slices.Sort(names)
@@ -100,6 +106,7 @@ func few(names []string) string {
 	return strings.Join(names, ", ")
 }
 
+// Synced says whether everything that was asked for is in force, or was given up.
 func (a *Ads) Synced() (ok bool, missing string) {
 	missing = *a.absent.Load()
 	return missing == "", missing
@@ -117,6 +124,7 @@ func (a *Ads) note() {
 	a.absent.Store(&missing)
 }
 
+// missing names a few of those that are waited for.
 func (w *world) missing() string {
 	if len(w.awaited)+len(w.waiting) == 0 {
 		return ""

@@ -22,11 +22,14 @@ import (
 	"github.com/kmesh-net/kmesh-node/proto/route"
 )
 
+// Version says which maps the store is on, and what was published into them. The zero
+// Version is none that a store has.
 type Version struct {
 	Maps       uint32 // id of the map that holds the generation
 	Generation uint64
 }
 
+// Version returns the version now. What is read after it may be newer.
 func (s *Store) Version() (Version, error) {
 	var v C.struct_deserial_version
 	if err := call(func() C.int { return C.deserial_version(&v) }); err != nil {
@@ -35,10 +38,15 @@ func (s *Store) Version() (Version, error) {
 	return Version{uint32(v.maps), uint64(v.generation)}, nil
 }
 
+// Publish publishes all of ops or nothing. The last one of several for one key
+// wins; deleting what is not there, or putting what is there already, changes
+// nothing. Errors: ErrNoSpace, ErrLocked, *InvalidError.
 func (s *Store) Publish(ops []Op) error {
 	return publishAt(ops, nil)
 }
 
+// PublishAt is Publish of ops that were made from what was there at a version, and
+// returns the version afterwards. ErrMoved: another writer came in between.
 func (s *Store) PublishAt(ops []Op, at Version) (Version, error) {
 	v := C.struct_deserial_version{maps: C.uint32_t(at.Maps), generation: C.uint64_t(at.Generation)}
 	if err := publishAt(ops, &v); err != nil {
@@ -47,8 +55,12 @@ func (s *Store) PublishAt(ops []Op, at Version) (Version, error) {
 	return Version{uint32(v.maps), uint64(v.generation)}, nil
 }
 
+// tries is how often Update begins anew.
 const tries = 50
 
+// Update publishes the ops that plan makes from what is there. Where another writer
+// published meanwhile, plan is called once more. Errors: as Publish, and ErrMoved
+// where others never ceased to publish.
 func (s *Store) Update(plan func() ([]Op, error)) error {
 	for try := 1; ; try++ {
 		at, err := s.Version()
@@ -65,6 +77,7 @@ func (s *Store) Update(plan func() ([]Op, error)) error {
 	}
 }
 
+// batch is ops in C's memory: what is passed to C must not point to Go's.
 type batch struct {
 	ops  *C.struct_deserial_op
 	wire unsafe.Pointer
@@ -132,6 +145,7 @@ func publishAt(ops []Op, at *C.struct_deserial_version) error {
 	return nil
 }
 
+// message returns what op hands to C.
 func message(op Op) (proto.Message, error) {
 	switch {
 	case config.KindOf(op.Message) == 0:
@@ -142,6 +156,7 @@ func message(op Op) (proto.Message, error) {
 	return op.Message, nil
 }
 
+// keyMessage returns a message with m's key and nothing else.
 func keyMessage(m proto.Message) proto.Message {
 	switch m := m.(type) {
 	case *listener.Listener:

@@ -94,21 +94,6 @@ func Limit(k Kind) int {
 	return 0
 }
 
-// Version says which maps the store is on, and what was published into them. The zero
-// Version is none that a store has.
-// Version returns the version now. What is read after it may be newer.
-// Publish publishes all of ops or nothing. The last one of several for one key
-// wins; deleting what is not there, or putting what is there already, changes
-// nothing. Errors: ErrNoSpace, ErrLocked, *InvalidError.
-// PublishAt is Publish of ops that were made from what was there at a version, and
-// returns the version afterwards. ErrMoved: another writer came in between.
-// tries is how often Update begins anew.
-// Update publishes the ops that plan makes from what is there. Where another writer
-// published meanwhile, plan is called once more. Errors: as Publish, and ErrMoved
-// where others never ceased to publish.
-// batch is ops in C's memory: what is passed to C must not point to Go's.
-// message returns what op hands to C.
-// keyMessage returns a message with m's key and nothing else.
 // List restores every resource of a kind from the maps, sorted by key.
 func (s *Store) List(k Kind) ([]proto.Message, error) {
 	var l []proto.Message
