@@ -50,6 +50,7 @@ type Client struct {
 	subs []*subscription
 
 	told  string // the last reason for having no stream
+	mute  bool   // nothing was heard since a stream failed: being connected may mean little
 	first sync.Once
 	done  chan struct{} // all has come once
 
@@ -182,9 +183,24 @@ func (c *Client) change(do func(*State)) {
 }
 
 func (c *Client) connected() {
-	c.cfg.Log.Infof("xds: connected to %s (%s)", c.cfg.Endpoint.Address, c.cfg.Variant)
+	if !c.mute {
+		c.tellConnected()
+	}
 	c.change(func(s *State) { s.Connected, s.Since = true, time.Now() })
 	c.cfg.Changed()
+}
+
+// heard says that the control plane talks. One that refuses whoever asks does so once the
+// stream is open: after a failure this, and no stream, is what tells that all is well.
+func (c *Client) heard() {
+	if c.mute {
+		c.mute = false
+		c.tellConnected()
+	}
+}
+
+func (c *Client) tellConnected() {
+	c.cfg.Log.Infof("xds: connected to %s (%s)", c.cfg.Endpoint.Address, c.cfg.Variant)
 }
 
 // ended says that no stream is open; err nil: by our own wish.
@@ -203,6 +219,7 @@ func (c *Client) ended(err error) {
 
 // tell logs why there is no stream, once for each reason.
 func (c *Client) tell(err error, wait time.Duration) {
+	c.mute = true
 	level := logrus.WarnLevel
 	if c.told == err.Error() {
 		level = logrus.DebugLevel

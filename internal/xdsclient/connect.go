@@ -132,6 +132,8 @@ func explain(err error) error {
 		{"certificate is valid for", "give the name in its certificate: --xds-server-name"},
 		{"cannot validate certificate for", "give the name in its certificate: --xds-server-name"},
 		{"first record does not look like a TLS handshake", "it speaks plain text: --xds-plaintext"},
+		{"error reading server preface", "it may speak TLS: leave out --xds-plaintext, on this host give --xds-ca"},
+		{"protocol version not supported", "kmesh-node speaks TLS 1.2 and later"},
 		{"received message larger than max", fmt.Sprintf("a response may have %d MiB", mostResponse>>20)},
 	} {
 		if strings.Contains(text, hint.has) {

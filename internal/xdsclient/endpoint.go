@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -62,8 +63,10 @@ func (e *Endpoint) check() error {
 	}
 	path, unix := e.unix()
 	switch {
-	case unix && (path == "" || len(path) > maxUnixPath):
-		return wrong("", "the path of a unix socket has 1 to %d bytes", maxUnixPath)
+	case unix && !filepath.IsAbs(path):
+		return wrong("", "the path of the unix socket is not absolute")
+	case unix && len(path) > maxUnixPath:
+		return wrong("", "the path of a unix socket has %d bytes at most", maxUnixPath)
 	case unix && e.tls():
 		return wrong("leave out --xds-ca and --xds-server-name", "a unix socket is spoken to without TLS")
 	case !unix:

@@ -74,6 +74,7 @@ func (s *session) run(ctx context.Context) error {
 		if err != nil {
 			return explain(err)
 		}
+		s.c.heard()
 		if err := s.take(r); err != nil {
 			return err
 		}

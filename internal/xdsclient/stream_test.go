@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/sirupsen/logrus/hooks/test"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/kmesh-net/kmesh-node/test/controlplane"
 )
@@ -203,6 +205,26 @@ func TestUnknownTypesAreToldOfOnce(t *testing.T) {
 	if n != 1 {
 		t.Errorf("%d lines of the log", n)
 	}
+}
+
+// One that refuses each stream, once that is open, does not either, and is not told of as
+// connected again and again.
+func TestARefusalIsToldOfOnce(t *testing.T) {
+	log, told := test.NewNullLogger()
+	p := serving(t, controlplane.Config{})
+	c := running(t, newClusters(), Config{Endpoint: Endpoint{Address: p.Address()}, Variant: Delta, Log: log})
+	for range 4 {
+		streamOf(t, p).End(status.Error(codes.Unauthenticated, "who are you"))
+		<-c.waits
+		c.again <- patienceOver
+	}
+	exchange(t, streamOf(t, p), versioned(of(t, ClusterType), "1"))
+	<-c.FirstSync()
+	var lines []string
+	for _, e := range told.AllEntries() {
+		lines = append(lines, strings.Fields(e.Message)[1])
+	}
+	equal(t, "log", lines, []string{"connected", "no", "connected", "all"})
 }
 
 // Nor is one of a type that is subscribed to by name, before there are names.
