@@ -171,7 +171,8 @@ func TestLevelsAreSetAllOrNone(t *testing.T) {
 	for _, query := range []string{"", "?process=", "?process=loud", "?process=debug&nothing=info", "?process=info&process=debug", "?dataplane=loud&process=debug", "?%zz"} {
 		u.want(400, "", u.ask("PUT", "/debug/loglevel"+query))
 	}
-	u.want(200, `{"dataplane":"error","process":"info"}`, u.ask("GET", "/debug/loglevel?process=debug"))
+	u.want(400, "set by PUT", u.ask("GET", "/debug/loglevel?process=debug"))
+	u.want(200, `{"dataplane":"error","process":"info"}`, u.ask("GET", "/debug/loglevel"))
 	u.setErr = &exit.Error{Code: exit.NotUp, Err: errors.New("not up")}
 	u.want(503, "set process: not up", u.ask("PUT", "/debug/loglevel?process=debug"))
 }
@@ -201,6 +202,9 @@ func TestOtherHostsReadAlone(t *testing.T) {
 	for _, allow := range []bool{false, true} {
 		u := serve(t, "0.0.0.0:0", func(c *Config) { c.Writes, c.Profiles = allow, true })
 		u.want(200, "metrics", u.ask("GET", "/metrics", "Host", "node.example"))
+		if a := u.Addr().String(); !strings.HasPrefix(a, "0.0.0.0:") {
+			t.Errorf("not IPv4 alone: %s", a)
+		}
 		code := 403
 		if allow {
 			code = 200
@@ -273,7 +277,8 @@ func wantInUse(t *testing.T, address string, want error) {
 	if err == nil {
 		t.Fatal(errors.Join(errors.New("it listens"), s.Close()))
 	}
-	if want != nil && !errors.Is(err, want) || exit.Code(err) != exit.NotReady || !strings.Contains(err.Error(), address) {
+	if strings.Contains(err.Error(), "end that process") != (want != nil) || want != nil && !errors.Is(err, want) ||
+		exit.Code(err) != exit.NotReady || !strings.Contains(err.Error(), address) {
 		t.Errorf("%v (code %d)", err, exit.Code(err))
 	}
 }

@@ -157,6 +157,9 @@ func (s *Server) level(w http.ResponseWriter, r *http.Request) {
 		if !s.setLevels(w, r) {
 			return
 		}
+	} else if r.URL.RawQuery != "" {
+		http.Error(w, "a level is set by PUT: curl -X PUT …", http.StatusBadRequest)
+		return
 	}
 	now := map[string]string{}
 	for _, l := range s.cfg.Levels {

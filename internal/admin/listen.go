@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -56,7 +57,7 @@ func listen(address string) (_ net.Listener, unlink func() error, err error) {
 	if path, ok := strings.CutPrefix(address, unixPrefix); ok {
 		return listenUnix(path)
 	}
-	l, err := net.Listen("tcp", address)
+	l, err := net.Listen(network(address), address)
 	if err != nil {
 		remedy := "give --admin-address another one"
 		if errors.Is(err, syscall.EADDRINUSE) {
@@ -65,6 +66,14 @@ func listen(address string) (_ net.Listener, unlink func() error, err error) {
 		return nil, nil, listenError(address, err, remedy)
 	}
 	return l, func() error { return nil }, nil
+}
+
+// network keeps 0.0.0.0 to IPv4: of "tcp" it would be every address of IPv6 too.
+func network(address string) string {
+	if a, err := netip.ParseAddrPort(address); err == nil && a.Addr().Is4() {
+		return "tcp4"
+	}
+	return "tcp"
 }
 
 func listenError(address string, err error, remedy string) error {
@@ -76,7 +85,11 @@ func listenError(address string, err error, remedy string) error {
 func listenUnix(path string) (_ net.Listener, unlink func() error, err error) {
 	address := unixPrefix + path
 	if err := replaceable(path); err != nil {
-		return nil, nil, listenError(address, err, "end that process, or give --admin-address another path")
+		remedy := "give --admin-address another path"
+		if errors.Is(err, ErrInUse) {
+			remedy = "end that process, or " + remedy
+		}
+		return nil, nil, listenError(address, err, remedy)
 	}
 	dir, err := os.MkdirTemp(filepath.Dir(path), ".admin-")
 	if err != nil {
