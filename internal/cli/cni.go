@@ -96,6 +96,11 @@ func cniSettings(ctx *cli.Context, cfg *loader.Config) (s cni.Settings, err erro
 		return s, usage("--cni-timeout %w", err)
 	}
 	s.ExcludeNamespaces = listFlag(ctx, "cni-exclude-namespace")
+	for _, n := range s.ExcludeNamespaces {
+		if err := cni.CheckNamespace(n); err != nil {
+			return s, usage("--cni-exclude-namespace %w", err)
+		}
+	}
 	if cfg.BpfFsPath != loader.Default().BpfFsPath {
 		if s.BpfFsPath, err = filepath.Abs(cfg.BpfFsPath); err != nil {
 			return s, fmt.Errorf("find --bpf-fs-path: %w", err)

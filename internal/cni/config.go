@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -129,9 +130,19 @@ func (c *config) check() (err error) {
 		}
 	}
 	for i, n := range c.ExcludeNamespaces {
-		if n == "" {
-			return invalid(fmt.Sprintf("excludeNamespaces[%d]", i), errors.New("it is empty"), "name a namespace of Kubernetes")
+		if err := CheckNamespace(n); err != nil {
+			return invalid(fmt.Sprintf("excludeNamespaces[%d]", i), err, "name a namespace of Kubernetes")
 		}
+	}
+	return nil
+}
+
+var label = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+
+// CheckNamespace says why no namespace of Kubernetes is called n.
+func CheckNamespace(n string) error {
+	if !label.MatchString(n) {
+		return fmt.Errorf("%q is not 1..63 small letters, digits and inner hyphens", n)
 	}
 	return nil
 }

@@ -58,6 +58,7 @@ func TestConfigThatIsWrongIsRefused(t *testing.T) {
 		`{"bpfFsPath": "sys/fs/bpf"}`:           "bpfFsPath: absolute",
 		`{"logLevel": "loud"}`:                  "logLevel: warning",
 		`{"excludeNamespaces": ["a", ""]}`:      "excludeNamespaces[1]:",
+		`{"excludeNamespaces": ["a,b"]}`:        "excludeNamespaces[0]:",
 		`{"cni.dev/valid-attachments": "none"}`: "cni.dev/valid-attachments:",
 	} {
 		_, _, err := parse([]byte(text))

@@ -23,6 +23,7 @@ const (
 	maxID   = 200 // a file name has 255 bytes
 	maxIf   = 15  // IFNAMSIZ without its end
 	maxText = 4096
+	maxName = 253 // of a pod, which is named in errors
 	maxIPs  = 64
 	maxFile = 64 << 10
 )
@@ -101,7 +102,7 @@ func (r *Record) String() string {
 	if r.Name == "" {
 		return "container " + clip(r.ContainerID)
 	}
-	return "pod " + r.Namespace + "/" + r.Name
+	return "pod " + clipTo(r.Namespace, maxName) + "/" + clipTo(r.Name, maxName)
 }
 
 // parse reads a record that claims to be of this file.
@@ -120,8 +121,9 @@ func parse(file string, data []byte) (*Record, error) {
 }
 
 // clip is enough of a text for people.
-func clip(s string) string {
-	const most = 40
+func clip(s string) string { return clipTo(s, 40) }
+
+func clipTo(s string, most int) string {
 	if len(s) > most {
 		return s[:most] + "…"
 	}
