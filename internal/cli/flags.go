@@ -171,6 +171,9 @@ func permute(app *cli.App, args []string) []string {
 		case a == "--":
 			words = append(words, args[i:]...)
 			i = len(args)
+		case a == "--help" || a == "-help" || a == "-h":
+			// The library takes a word beside it for a command to be helped with.
+			return append(out, "--help")
 		case len(a) > 1 && a[0] == '-':
 			out = append(out, a)
 			if takesValue(cmd.Flags, a) && i+1 < len(args) {

@@ -17,6 +17,11 @@ func TestHelpNamesWhatACommandTakes(t *testing.T) {
 			t.Errorf("%q: %+v", args, r)
 		}
 	}
+	for _, args := range [][]string{{"get", "clusters", "--help"}, {"cni", "install", "-h"}, {"delete", "--help", "cluster", "a"}} {
+		if r := run(args...); r.code != 0 || !strings.HasPrefix(r.out, "NAME:\n   kmesh-node "+args[0]+" - ") {
+			t.Errorf("%q: %+v", args, r)
+		}
+	}
 	want := `NAME:
    kmesh-node exec - run a command with the hand-off and with the descriptors open
 
