@@ -103,7 +103,7 @@ func TestWhat80ColumnsShow(t *testing.T) {
 	lines := v.Lines(busy())
 	for i, want := range map[int]string{
 		0:  "kmesh-node top: mode ads",
-		1:  "services 30: 12346 connects/s, latency 1.50ms, 0.25 failures/s, 1 of 60 endpoin~",
+		1:  "services 30: 12346 connects/s, latency 1.50ms, 0.25 failures/s, ejected 1/60",
 		2:  "SERVICE                                CONN/S   LATENCY FAIL/S*   FAILED EJECTED",
 		3:  "outbound|80||service-10.of.a.rather~    100.0     345us    1.00     123k     0/2",
 		22: "outbound|80||service-29.of.a.rather~    100.0     345us    2.00     123k     1/2",

@@ -116,7 +116,7 @@ func (v *View) totals(r *Report) string {
 	}
 	s += ", " + rate(r.Failures) + " failures/s"
 	if v.Ejects {
-		s += fmt.Sprintf(", %d of %d endpoints ejected", r.Ejected, r.Endpoints)
+		s += fmt.Sprintf(", ejected %d/%d", r.Ejected, r.Endpoints)
 	}
 	if v.Denies {
 		s += ", " + rate(r.DeniedRate) + " denied/s to pods here"
