@@ -214,7 +214,9 @@ func TestARefusalIsToldOfOnce(t *testing.T) {
 	p := serving(t, controlplane.Config{})
 	c := running(t, newClusters(), Config{Endpoint: Endpoint{Address: p.Address()}, Variant: Delta, Log: log})
 	for range 4 {
-		streamOf(t, p).End(status.Error(codes.Unauthenticated, "who are you"))
+		s := streamOf(t, p)
+		asked(t, p, 0, func(q controlplane.Request) bool { return q.Stream == s.ID })
+		s.End(status.Error(codes.Unauthenticated, "who are you"))
 		<-c.waits
 		c.again <- patienceOver
 	}
