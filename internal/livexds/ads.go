@@ -36,7 +36,7 @@ type Ads struct {
 	version store.Version     // of the store that world knows
 	come    map[xds.Kind]bool // a response of that kind was taken
 	timer   *time.Timer       // runs while something waits
-	told    map[string]bool   // warnings
+	warned  warned
 	changed func()
 	closed  bool
 
@@ -201,18 +201,7 @@ func (a *Ads) reject(bad []xds.Rejection, t *taking) {
 }
 
 // warn logs what was not logged before.
-func (a *Ads) warn(texts []string) {
-	const most = 10000
-	if len(a.told) > most || a.told == nil {
-		a.told = map[string]bool{}
-	}
-	for _, text := range texts {
-		if !a.told[text] {
-			a.told[text] = true
-			a.log.Warnf("xds: %s", text)
-		}
-	}
-}
+func (a *Ads) warn(texts []string) { a.warned.tell(a.log, "xds: ", texts) }
 
 // Names are the services of Clusters, and the RouteConfigurations that Listeners name.
 func (a *Ads) Names(typeURL string) (names []string, byName bool) {

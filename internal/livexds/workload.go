@@ -34,12 +34,10 @@ type Workload struct {
 	timer           *time.Timer   // of the retirement that is to come
 	retired         chan struct{} // closed when the one that was begun last is over
 	closed          bool
+	warned          warned
 
 	calm calm
 }
-
-// maxTold is how many warnings are told of one response.
-const maxTold = 20
 
 // large is a response of so many resources that what it leaves behind counts.
 const large = 20000
@@ -91,12 +89,6 @@ func (w *Workload) Update(_ context.Context, d *xds.Document) (rejected []xdscli
 	if err != nil {
 		return nil, fmt.Errorf("publish %s: %w", d.Kind, err)
 	}
-	for _, text := range r.Warnings[:min(len(r.Warnings), maxTold)] {
-		w.log.Warn(text)
-	}
-	if n := len(r.Warnings) - maxTold; n > 0 {
-		w.log.Warnf("and %d more of this response: kmesh-node get tells each", n)
-	}
 	for _, text := range r.Notes {
 		w.log.Debug(text)
 	}
@@ -105,6 +97,7 @@ func (w *Workload) Update(_ context.Context, d *xds.Document) (rejected []xdscli
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.warned.tell(w.log, "xds: ", r.Warnings)
 	w.come[d.Kind] = true
 	if w.again = w.retiring; !w.retiring {
 		w.retireLater()
