@@ -146,6 +146,9 @@ func TestProbesTellEachReason(t *testing.T) {
 	if a := u.ask("GET", "/readyz"); a.code != 503 || a.body != "link a: gone; and more\nlink b: gone\n" {
 		t.Errorf("%d %q, want one line for each reason", a.code, a.body)
 	}
+	if u.reasons[0] != "link a: gone\nand more" {
+		t.Errorf("what others are answered with is changed: %q", u.reasons)
+	}
 }
 
 func TestADumpThatBreaksIsNotTakenForAWholeOne(t *testing.T) {

@@ -101,10 +101,11 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	why := s.cfg.Ready(ctx)
 	if len(why) > 0 {
+		lines := make([]string, len(why)) // of its own: others are answered with the same
 		for i := range why {
-			why[i] = strings.ReplaceAll(why[i], "\n", "; ")
+			lines[i] = strings.ReplaceAll(why[i], "\n", "; ")
 		}
-		http.Error(w, strings.Join(why, "\n"), http.StatusServiceUnavailable)
+		http.Error(w, strings.Join(lines, "\n"), http.StatusServiceUnavailable)
 		return
 	}
 	say(w, "ok\n")
