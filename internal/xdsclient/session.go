@@ -19,10 +19,11 @@ import (
 // subscription is what is asked for of one type. What it holds outlives a stream.
 type subscription struct {
 	url string
-	// versions are those of the resources that are in force, by the control plane's names.
-	versions map[string]string
+	// inForce are the resources that are in force, and their versions.
+	inForce versions
 
 	// Of this stream.
+	held     []string // delta: names that the maps held, until the first request
 	begun    bool     // there was a first request
 	names    []string // asked for, of a type that is subscribed to by name
 	byName   bool
@@ -93,11 +94,15 @@ func (s *session) prepare(sub *subscription) error {
 	if err != nil {
 		return fmt.Errorf("read what is in force: %w", err)
 	}
-	versions := make(map[string]string, len(held))
+	now := newVersions(len(held))
 	for _, name := range held {
-		versions[name] = sub.versions[name] // "" of one that came to a process before this
+		key, v := digest(name), shared("") // of one that came to a process before this
+		if before, known := sub.inForce[key]; known {
+			v = before
+		}
+		now[key] = v
 	}
-	sub.versions = versions
+	sub.held, sub.inForce = held, now
 	return nil
 }
 
@@ -144,9 +149,9 @@ func (s *session) update(sub *subscription, r *response) ([]Rejected, error) {
 		return nil, err
 	}
 	d.Complete = d.Complete || sub.complete
-	names := make([]string, len(r.raw))
-	for i := range names {
-		names[i] = d.NameOf(i)
+	keys := make([]uint64, len(r.raw)) // the sink may drop what it has taken
+	for i := range keys {
+		keys[i] = digest(d.NameOf(i))
 	}
 	complete := d.Complete
 	rejected, err := s.c.sink.Update(s.ctx, d)
@@ -154,29 +159,33 @@ func (s *session) update(sub *subscription, r *response) ([]Rejected, error) {
 		return nil, err
 	}
 	s.delivered, sub.complete = true, false
-	bad := make(map[string]bool, len(rejected))
+	bad := make(map[uint64]bool, len(rejected))
 	for _, r := range rejected {
-		bad[r.Name] = true
+		bad[digest(r.Name)] = true
 	}
-	before := sub.versions
+	before := sub.inForce
 	if complete || before == nil {
-		sub.versions = make(map[string]string, len(names))
+		sub.inForce = newVersions(len(r.raw))
 	}
 	for _, name := range r.removed {
-		delete(sub.versions, name)
+		delete(sub.inForce, digest(name))
 	}
-	for i, name := range names {
-		if v, held := before[name]; bad[name] {
-			if held { // what was in force before stays so
-				sub.versions[name] = v
+	version := shared("")
+	for i, key := range keys {
+		if bad[key] {
+			if v, held := before[key]; held { // what was in force before stays so
+				sub.inForce[key] = v
 			}
 			continue
 		}
+		text := r.version
 		if r.versions != nil {
-			sub.versions[name] = r.versions[i]
-		} else {
-			sub.versions[name] = r.version
+			text = r.versions[i]
 		}
+		if text != version.Value() { // mostly it is that of the one before
+			version = shared(text)
+		}
+		sub.inForce[key] = version
 	}
 	return rejected, nil
 }
@@ -184,7 +193,7 @@ func (s *session) update(sub *subscription, r *response) ([]Rejected, error) {
 // forget makes the next stream begin as that of a new process does.
 func (s *session) forget() {
 	for _, sub := range s.c.subs {
-		sub.versions = nil
+		sub.inForce = nil
 	}
 }
 
@@ -234,11 +243,17 @@ func keepOnly(sub *subscription) {
 	if !sub.byName {
 		return
 	}
-	for name := range sub.versions {
-		if _, asked := slices.BinarySearch(sub.names, name); !asked {
-			delete(sub.versions, name)
+	now := newVersions(len(sub.names))
+	for _, name := range sub.names {
+		if v, held := sub.inForce[digest(name)]; held {
+			now[digest(name)] = v
 		}
 	}
+	sub.inForce = now
+	sub.held = slices.DeleteFunc(sub.held, func(name string) bool {
+		_, asked := slices.BinarySearch(sub.names, name)
+		return !asked
+	})
 }
 
 // mostInitial bounds the versions in a first request, in bytes: servers of gRPC refuse a
@@ -248,15 +263,21 @@ const mostInitial = 3 << 20
 // initial are the versions for a first request. Where they would not fit, none are
 // sent, and what comes first is all there is.
 func (s *session) initial(sub *subscription) map[string]string {
+	held := sub.held
+	sub.held = nil
 	size := 0
-	for name, version := range sub.versions {
-		size += len(name) + len(version) + 8 // tags and lengths
+	for _, name := range held {
+		size += len(name) + len(sub.inForce.of(name)) + 8 // tags and lengths
 	}
 	if size <= mostInitial {
-		return sub.versions
+		initial := make(map[string]string, len(held))
+		for _, name := range held {
+			initial[name] = sub.inForce.of(name)
+		}
+		return initial
 	}
 	s.c.cfg.Log.Infof("xds: %d resources of %s are too many to be named to the control plane: all are asked for anew",
-		len(sub.versions), shortType(sub.url))
+		len(held), shortType(sub.url))
 	sub.complete = !sub.byName
 	return nil
 }
@@ -296,7 +317,7 @@ func (s *session) record(i int, r *response, rejected []Rejected) {
 		news = text != t.LastError
 		t.Version, t.LastError, t.LastUpdate = xds.Clip(r.version), text, time.Now()
 		t.Responses++
-		t.Resources = len(s.c.subs[i].versions)
+		t.Resources = len(s.c.subs[i].inForce)
 	})
 	switch {
 	case news && text != "":
