@@ -176,7 +176,7 @@ func (k *kernel) checkImage(l *live, image *authz.Image, policies []*resource) {
 	k.t.Helper()
 	in := authz.Input{Identities: []authz.Identity{{}}, Sets: []authz.Set{{}}}
 	for _, r := range policies {
-		in.Policies = append(in.Policies, authz.Policy{ID: r.num, Authorization: r.p})
+		in.Policies = append(in.Policies, authz.Policy{ID: r.num, Authorization: r.more.policy})
 	}
 	judged := 0
 	for to, pt := range l.peers {

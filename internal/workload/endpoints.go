@@ -3,6 +3,7 @@
 package workload
 
 import (
+	"iter"
 	"net/netip"
 
 	wapi "github.com/kmesh-net/kmesh-node/proto/workload"
@@ -30,8 +31,8 @@ type candidate struct {
 }
 
 // ofFamily returns the first IPv4 or the first IPv6 address.
-func ofFamily(list []netip.Addr, four bool) netip.Addr {
-	for _, a := range list {
+func ofFamily(list iter.Seq[netip.Addr], four bool) netip.Addr {
+	for a := range list {
 		if a.Is4() == four {
 			return a
 		}
@@ -45,7 +46,7 @@ func (m *model) candidates(s *resource, workloads []*resource, four bool, port f
 	unhealthy := s.s.GetLoadBalancing().GetHealthPolicy() == wapi.LoadBalancing_ALLOW_ALL
 	var list []candidate
 	for _, w := range workloads {
-		addr, p := ofFamily(w.addrs, four), port(w)
+		addr, p := ofFamily(w.addrs(), four), port(w)
 		if !addr.IsValid() || p == 0 || m.foreign(w.w.network()) {
 			continue
 		}
@@ -91,8 +92,7 @@ func (m *model) nearest(s *resource, list []candidate) []candidate {
 
 // portOf is the port at which a workload serves a service's port, 0 for not at all.
 func portOf(w *resource, s *resource, port, fallback uint32) uint16 {
-	for _, in := range w.w.services {
-		in := in.Value()
+	for in := range w.services() {
 		if in.service != s.name {
 			continue
 		}

@@ -110,6 +110,9 @@ func (m *model) deriveService(r *resource) {
 // is connected to without help.
 func (m *model) deriveWorkload(r *resource) {
 	m.noteWorkload(r)
+	if _, has := r.waypoint(); !has {
+		return
+	}
 	for _, a := range m.ownAddresses(r) {
 		if via := m.via(r, a.Is4()); via.n > 0 {
 			m.claim(frontendKey{addr: a}, claim{owner: r, via: via})

@@ -5,7 +5,6 @@ package workload
 import (
 	"net/netip"
 	"slices"
-	"unique"
 )
 
 // target is what a resource names as its waypoint: a service, or an address.
@@ -129,12 +128,12 @@ func (m *model) remove(k Kind, name string) *resource {
 func (m *model) relate(r *resource, join bool) {
 	switch r.kind {
 	case Workload:
-		for _, in := range r.w.services {
-			name := in.Value().service
+		for in := range r.services() {
+			name := in.service
 			regroup(m.members, name, r, join)
 			m.touch(target{service: name})
 		}
-		for _, a := range r.addrs {
+		for a := range r.addrs() {
 			regroup(m.addrs, a, r, join)
 			m.dirty.peers[a] = struct{}{}
 			for _, kin := range m.enrolled[a] {
@@ -201,7 +200,7 @@ func (m *model) served(t target) {
 	}
 	members := m.members[t.service]
 	for w := range members.all() {
-		for _, a := range w.addrs {
+		for a := range w.addrs() {
 			m.dirty.peers[a] = struct{}{}
 		}
 	}
@@ -215,5 +214,10 @@ func (m *model) isNamed(t target) bool {
 
 // isWaypoint says whether r, a workload, serves as a waypoint.
 func (m *model) isWaypoint(r *resource) bool {
-	return slices.ContainsFunc(r.w.services, func(in unique.Handle[membership]) bool { return m.isNamed(target{service: in.Value().service}) })
+	for in := range r.services() {
+		if m.isNamed(target{service: in.service}) {
+			return true
+		}
+	}
+	return false
 }

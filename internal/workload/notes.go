@@ -35,7 +35,7 @@ func (m *model) noteWorkload(r *resource) {
 		return
 	}
 	w := r.workload()
-	if len(r.addrs) == 0 && w.GetHostname() != "" {
+	if !r.hasAddr && w.GetHostname() != "" {
 		r.note("has the name %q and no address: kmesh-node resolves no names: it is no endpoint", xds.Clip(w.GetHostname()))
 	}
 	if w.GetApplicationTunnel().GetProtocol() != wapi.ApplicationTunnel_NONE {
@@ -98,7 +98,7 @@ func (m *model) told(r *resource) []string {
 		list = append(list, m.taken(r, k)...)
 	}
 	if r.kind == Workload {
-		for _, a := range r.addrs {
+		for a := range r.addrs() {
 			list = append(list, m.shared(r, a)...)
 		}
 	}

@@ -83,7 +83,7 @@ func (m *model) peerOf(a netip.Addr) (p peer, ok bool) {
 	var selected []string
 	for _, r := range judged {
 		if r.w.namespace() == judged[0].w.namespace() {
-			selected = append(selected, r.w.policies...)
+			selected = append(selected, r.w.policies()...)
 		}
 	}
 	if len(judged) > 0 {
@@ -93,7 +93,7 @@ func (m *model) peerOf(a netip.Addr) (p peer, ok bool) {
 	if len(owners) == 1 {
 		p.workload = owners[0].num
 		if p.flags&peerNode == 0 {
-			p.identity = owners[0].w.identity.Value()
+			p.identity = owners[0].w.bearer.Value().identity
 		}
 	}
 	return p, p.flags != 0

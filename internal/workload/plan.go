@@ -44,7 +44,7 @@ type message struct {
 	id, tag   uint32
 	kind      Kind
 	tombstone bool
-	data      string
+	data      []byte
 }
 
 // judges says whether verdicts may change.
@@ -83,10 +83,10 @@ func (l *live) planChunks(p *plan, changes []change) {
 	for _, c := range changes {
 		m := message{id: l.resources.take(l.resourcesInUse(changes))}
 		if c.new != nil {
-			m.kind, m.tag, m.data = c.new.kind, c.new.num, c.new.wire
+			m.kind, m.tag, m.data = c.new.kind, c.new.num, c.new.wire()
 			c.new.id = m.id
 		} else {
-			m.kind, m.tombstone, m.data = c.old.kind, true, c.old.name
+			m.kind, m.tombstone, m.data = c.old.kind, true, []byte(c.old.name)
 		}
 		p.messages = append(p.messages, m)
 		n := chunksOf(len(m.data))

@@ -50,7 +50,7 @@ func (l *live) planImage(p *plan, used []byte) error {
 	}
 	list := slices.SortedFunc(maps.Values(l.model.res[Policy]), byName)
 	for _, r := range list {
-		in.Policies = append(in.Policies, authz.Policy{ID: r.num, Authorization: r.p})
+		in.Policies = append(in.Policies, authz.Policy{ID: r.num, Authorization: r.more.policy})
 	}
 	image, err := authz.Compile(&in)
 	if err != nil {

@@ -31,9 +31,9 @@ func (s *Store) Policies() ([]PolicyView, error) {
 	var list []PolicyView
 	err := s.fresh(func(l *live) error {
 		for _, r := range l.model.sorted(Policy) {
-			v := PolicyView{Name: r.name, Scope: strings.ToLower(r.p.GetScope().String()),
-				Action: strings.ToLower(r.p.GetAction().String()), Groups: len(r.p.GetGroups()),
-				Notes: l.model.told(r), Resource: r.p}
+			v := PolicyView{Name: r.name, Scope: strings.ToLower(r.more.policy.GetScope().String()),
+				Action: strings.ToLower(r.more.policy.GetAction().String()), Groups: len(r.more.policy.GetGroups()),
+				Notes: l.model.told(r), Resource: r.more.policy}
 			var err error
 			if v.Denied, err = s.deniedBy(r.num); err != nil {
 				return err
@@ -65,13 +65,13 @@ func (s *Store) deniedBy(policy uint32) (uint64, error) {
 
 // applies says whether a policy applies to a workload.
 func applies(p *resource, w *traits) bool {
-	switch p.p.GetScope() {
+	switch p.more.policy.GetScope() {
 	case security.Scope_GLOBAL:
 		return true
 	case security.Scope_NAMESPACE:
-		return p.p.GetNamespace() == w.namespace()
+		return p.more.policy.GetNamespace() == w.namespace()
 	case security.Scope_WORKLOAD_SELECTOR:
-		return slices.Contains(w.policies, p.name)
+		return slices.Contains(w.policies(), p.name)
 	}
 	return false
 }

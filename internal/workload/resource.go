@@ -5,7 +5,9 @@ package workload
 import (
 	"fmt"
 	"hash/maphash"
+	"iter"
 	"net/netip"
+	"unique"
 	"unsafe"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -45,27 +47,31 @@ func (k Kind) String() string {
 // as a whole when its message changes; num stays.
 type resource struct {
 	name string
-	// wire is the message, deterministic. Of a workload that was published it is "" but
-	// where something of it is asked for again: km_res has it.
-	wire   string
-	sum    digest // of wire
-	size   uint32 // of wire
-	num    uint32 // the stable number of this kind and name
-	id     uint32 // of its chunks; 0: not written yet
-	kind   Kind
-	marked bool // see model.mark
+	// content is the message, deterministic, of size bytes. Of a workload that was
+	// published it is nil but where something of it is asked for again: km_res has it.
+	content *byte
+	sum     uint64 // digest of the message within this process
+	size    uint32
+	num     uint32 // the stable number of this kind and name
+	id      uint32 // of its chunks; 0: not written yet
+	kind    Kind
+	marked  bool // see model.mark
 
-	w *traits
+	hasAddr bool     // of a workload
+	addr    [16]byte // its first address; the others are derived.addrs
+
+	w traits
 	s *wapi.Service
-	p *security.Authorization
-
-	addrs []netip.Addr // of a workload
 
 	more *derived // nil: nothing was derived, as from most workloads
 }
 
-// derived is what follows from a resource.
+// derived is what follows from a resource, and what few have.
 type derived struct {
+	policy   *security.Authorization
+	addrs    []netip.Addr                // of a workload, but the first
+	services []unique.Handle[membership] // of a workload, but the first
+
 	claimed []frontendKey
 	named   []target // waypoints
 
@@ -88,13 +94,30 @@ func (r *resource) derived() *derived {
 	return r.more
 }
 
-// digest stands for a message within this process.
-type digest [2]uint64
+var seed = maphash.MakeSeed()
 
-var seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
+func digestOf(wire []byte) uint64 { return maphash.Bytes(seed, wire) }
 
-func digestOf(wire []byte) digest {
-	return digest{maphash.Bytes(seeds[0], wire), maphash.Bytes(seeds[1], wire)}
+// wire is the message, where it is held.
+func (r *resource) wire() []byte {
+	if r.content == nil {
+		return nil
+	}
+	return unsafe.Slice(r.content, r.size)
+}
+
+// addrs are the addresses of a workload.
+func (r *resource) addrs() iter.Seq[netip.Addr] {
+	return func(yield func(netip.Addr) bool) {
+		if !r.hasAddr || !yield(unmapped(r.addr[:])) || r.more == nil {
+			return
+		}
+		for _, a := range r.more.addrs {
+			if !yield(a) {
+				return
+			}
+		}
+	}
 }
 
 func (r *resource) String() string { return r.kind.String() + " " + xds.Clip(r.name) }
@@ -145,21 +168,23 @@ func newResource(m proto.Message) (*resource, error) {
 // resourceOf keeps of a workload's message what is asked for again and again: there are
 // many. wire is not changed any more.
 func resourceOf(m proto.Message, wire []byte) *resource {
-	r := &resource{wire: unsafe.String(unsafe.SliceData(wire), len(wire)), sum: digestOf(wire), size: uint32(len(wire))}
+	r := &resource{content: unsafe.SliceData(wire), sum: digestOf(wire), size: uint32(len(wire))}
 	r.kind, r.name = nameOf(m)
 	switch m := m.(type) {
 	case *wapi.Workload:
-		r.w = traitsOf(m)
-		if n := len(m.GetAddresses()); n > 0 {
-			r.addrs = make([]netip.Addr, n)
-		}
+		r.takeTraits(m)
 		for i, b := range m.GetAddresses() {
-			r.addrs[i] = addressOf(b)
+			if i == 0 {
+				r.hasAddr, r.addr = true, mapped(addressOf(b))
+				continue
+			}
+			d := r.derived()
+			d.addrs = append(d.addrs, addressOf(b))
 		}
 	case *wapi.Service:
 		r.s = m
 	case *security.Authorization:
-		r.p = m
+		r.derived().policy = m
 	}
 	return r
 }
@@ -185,7 +210,7 @@ func (r *resource) same(o *resource) bool { return r.size == o.size && r.sum == 
 // published is called when km_res has the message.
 func (r *resource) published() {
 	if r.kind == Workload && !r.w.odd && !r.w.waypoint {
-		r.wire = ""
+		r.content = nil
 	}
 }
 
@@ -193,7 +218,7 @@ func (r *resource) published() {
 // by newResource.
 func (r *resource) workload() *wapi.Workload {
 	w := new(wapi.Workload)
-	if err := proto.Unmarshal([]byte(r.wire), w); err != nil {
+	if err := proto.Unmarshal(r.wire(), w); err != nil {
 		panic(r.String() + ": " + err.Error())
 	}
 	return w

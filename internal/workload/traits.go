@@ -4,6 +4,8 @@ package workload
 
 import (
 	"encoding/binary"
+	"iter"
+	"strings"
 	"unique"
 
 	"github.com/kmesh-net/kmesh-node/internal/authz"
@@ -14,14 +16,19 @@ import (
 // workloads have in common they share.
 type traits struct {
 	place    unique.Handle[locality]
-	identity unique.Handle[authz.Identity]
-	services []unique.Handle[membership]
-	policies []string
-	capacity uint32 // 1 where none is set
+	bearer   unique.Handle[bearer]
+	first    unique.Handle[membership] // of its services; the others are derived.services
+	capacity uint32                    // 1 where none is set
 
 	healthy, hostNetwork bool
 	odd                  bool // something is to be said of it: see noteWorkload
 	waypoint             bool // it names one
+}
+
+// bearer is who a workload is, and what it asks for.
+type bearer struct {
+	identity authz.Identity
+	policies string // names, with a NUL behind each
 }
 
 // membership is one service of a workload.
@@ -40,21 +47,24 @@ func (in membership) target(port uint16) uint16 {
 	return 0
 }
 
-func traitsOf(w *wapi.Workload) *traits {
+func (r *resource) takeTraits(w *wapi.Workload) {
 	l := w.GetLocality()
-	t := &traits{
+	policies := ""
+	for _, name := range w.GetAuthorizationPolicies() {
+		policies += name + "\x00"
+	}
+	t := &r.w
+	*t = traits{
 		place:    unique.Make(locality{l.GetRegion(), l.GetZone(), l.GetSubzone(), w.GetNode(), w.GetClusterId(), w.GetNetwork(), true}),
-		identity: unique.Make(identityOf(w)), policies: w.GetAuthorizationPolicies(), capacity: 1,
-		healthy: w.GetStatus() == wapi.WorkloadStatus_HEALTHY, hostNetwork: w.GetNetworkMode() == wapi.NetworkMode_HOST_NETWORK,
+		bearer:   unique.Make(bearer{identityOf(w), policies}),
+		capacity: 1,
+		healthy:  w.GetStatus() == wapi.WorkloadStatus_HEALTHY, hostNetwork: w.GetNetworkMode() == wapi.NetworkMode_HOST_NETWORK,
 		odd: len(w.GetAddresses()) == 0 && w.GetHostname() != "" || w.GetNativeTunnel() || len(w.GetExtensions()) > 0 ||
 			w.GetApplicationTunnel().GetProtocol() != wapi.ApplicationTunnel_NONE,
 		waypoint: w.GetWaypoint() != nil,
 	}
 	if c := w.GetCapacity(); c != nil {
 		t.capacity = c.GetValue()
-	}
-	if n := len(w.GetServices()); n > 0 {
-		t.services = make([]unique.Handle[membership], 0, n)
 	}
 	for name, list := range w.GetServices() {
 		var ports []byte
@@ -64,11 +74,42 @@ func traitsOf(w *wapi.Workload) *traits {
 				ports = binary.BigEndian.AppendUint16(ports, uint16(p.GetTargetPort()))
 			}
 		}
-		t.services = append(t.services, unique.Make(membership{name, string(ports)}))
+		in := unique.Make(membership{name, string(ports)})
+		if t.first == none {
+			t.first = in
+			continue
+		}
+		d := r.derived()
+		d.services = append(d.services, in)
 	}
-	return t
+}
+
+var none unique.Handle[membership]
+
+// services are the services that a workload names.
+func (r *resource) services() iter.Seq[membership] {
+	return func(yield func(membership) bool) {
+		if r.w.first == none || !yield(r.w.first.Value()) || r.more == nil {
+			return
+		}
+		for _, in := range r.more.services {
+			if !yield(in.Value()) {
+				return
+			}
+		}
+	}
 }
 
 // network and namespace are the workload's.
 func (t *traits) network() string   { return t.place.Value().network }
-func (t *traits) namespace() string { return t.identity.Value().Namespace }
+func (t *traits) namespace() string { return t.bearer.Value().identity.Namespace }
+
+// policies are those that the workload names.
+func (t *traits) policies() []string {
+	all := t.bearer.Value().policies
+	if all == "" {
+		return nil
+	}
+	names := strings.Split(all, "\x00")
+	return names[:len(names)-1]
+}

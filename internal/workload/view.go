@@ -250,7 +250,7 @@ func (l *live) workloadView(r *resource, w *wapi.Workload, policies []*resource)
 		v.Services = append(v.Services, name)
 	}
 	slices.Sort(v.Services)
-	for _, a := range r.addrs {
+	for a := range r.addrs() {
 		v.Addresses = append(v.Addresses, a.String())
 		p, ok := l.peers[a]
 		if !ok || uint32(p.workload) != r.num {
@@ -261,7 +261,7 @@ func (l *live) workloadView(r *resource, w *wapi.Workload, policies []*resource)
 		}
 	}
 	for _, p := range policies {
-		if applies(p, r.w) {
+		if applies(p, &r.w) {
 			v.Policies = append(v.Policies, p.name)
 		}
 	}

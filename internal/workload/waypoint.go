@@ -129,7 +129,7 @@ func (m *model) ownAddresses(r *resource) []netip.Addr {
 		if m.foreign(r.w.network()) {
 			return nil
 		}
-		return once(r.addrs)
+		return once(slices.Collect(r.addrs()))
 	}
 	var list []netip.Addr
 	for _, n := range r.s.GetAddresses() {
