@@ -3,12 +3,14 @@
 package xdsclient
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
 	statuspb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
 
+	"github.com/kmesh-net/kmesh-node/internal/exit"
 	"github.com/kmesh-net/kmesh-node/internal/xds"
 )
 
@@ -21,7 +23,7 @@ func problem(all int, rejected []Rejected) *statuspb.Status {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d of %d resources rejected", len(rejected), all)
 	for i, r := range rejected {
-		text := clip(r.Err.Error(), mostProblem/8)
+		text := clip(reason(r.Err), mostProblem/8)
 		more := fmt.Sprintf("; and %d more", len(rejected)-i)
 		if b.Len()+len("; ")+len(text)+len(more) > mostProblem {
 			b.WriteString(more)
@@ -31,6 +33,21 @@ func problem(all int, rejected []Rejected) *statuspb.Status {
 		b.WriteString(text)
 	}
 	return &statuspb.Status{Code: int32(codes.InvalidArgument), Message: b.String()}
+}
+
+// source is where a response came from, in errors.
+const source = "control plane"
+
+// reason leaves out that it is about the control plane's configuration: it is told so.
+func reason(err error) string {
+	var e *exit.Error
+	if errors.As(err, &e) && e == err {
+		bare := *e
+		bare.Step = ""
+		bare.Object = strings.TrimPrefix(e.Object, source+": ")
+		return bare.Error()
+	}
+	return err.Error()
 }
 
 // shortType is the name of a type for people.

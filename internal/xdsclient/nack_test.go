@@ -10,6 +10,8 @@ import (
 	"unicode/utf8"
 
 	"google.golang.org/grpc/codes"
+
+	"github.com/kmesh-net/kmesh-node/internal/exit"
 )
 
 // A NACK has a bounded text, which says how many it leaves out.
@@ -32,6 +34,10 @@ func TestANACKIsBounded(t *testing.T) {
 	}
 	if codes.Code(p.GetCode()) != codes.InvalidArgument {
 		t.Errorf("code %v", p.GetCode())
+	}
+	bad := &exit.Error{Code: exit.Rejected, Step: "check configuration", Object: source + ": Cluster b", Err: errors.New("name: too long"), Remedy: "shorten it"}
+	if text := problem(3, []Rejected{{Name: "b", Err: bad}}).GetMessage(); text != "1 of 3 resources rejected; Cluster b: name: too long; shorten it" {
+		t.Errorf("%q", text)
 	}
 	if text := problem(3, rejected[:2]).GetMessage(); strings.Contains(text, "more") {
 		t.Errorf("%q", text)

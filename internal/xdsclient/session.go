@@ -144,7 +144,7 @@ func (s *session) take(r *response) error {
 // update hands the response to the sink, and remembers what is in force then.
 func (s *session) update(sub *subscription, r *response) ([]Rejected, error) {
 	delta := s.c.cfg.Variant == Delta
-	d, err := xds.Response("control plane", r.url, delta, r.raw, r.removed)
+	d, err := xds.Response(source, r.url, delta, r.raw, r.removed)
 	if err != nil {
 		return nil, err
 	}
