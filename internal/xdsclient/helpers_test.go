@@ -31,6 +31,7 @@ type clusters struct {
 	came  map[string]bool
 	docs  []*xds.Document // as they were handed over, decoded
 	fail  error           // of the next Update
+	late  []Rejected      // by the next Update, of responses before
 	names []string        // of endpoints to ask for; nil: those of the clusters
 }
 
@@ -46,6 +47,7 @@ func (s *clusters) Update(_ context.Context, d *xds.Document) (rejected []Reject
 	if err, s.fail = s.fail, nil; err != nil {
 		return nil, err
 	}
+	rejected, s.late = s.late, nil
 	for _, r := range d.Decode() {
 		rejected = append(rejected, Rejected{Name: r.Name, Err: r.Err})
 	}

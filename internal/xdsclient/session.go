@@ -187,6 +187,13 @@ func (s *session) update(sub *subscription, r *response) ([]Rejected, error) {
 		}
 		sub.inForce[key] = version
 	}
+	// What came before, waited, and is refused now has to come again.
+	for _, key := range keys {
+		delete(bad, key)
+	}
+	for key := range bad {
+		delete(sub.inForce, key)
+	}
 	return rejected, nil
 }
 

@@ -165,6 +165,25 @@ func TestARejectedResourceKeepsItsVersion(t *testing.T) {
 	}
 }
 
+// One that was taken, waited and is refused by a later response is to come again.
+func TestAResourceThatIsRejectedLaterComesAgain(t *testing.T) {
+	p, s, c := begun(t, Delta)
+	c.sink.mu.Lock()
+	c.sink.late = []Rejected{{Name: "a", Err: errors.New("not with the others")}}
+	c.sink.mu.Unlock()
+	if q := exchange(t, s, versioned(of(t, ClusterType, named("c")...), "2")); !q.NACK() {
+		t.Errorf("answer: %+v", q)
+	}
+	s.End(nil)
+	<-c.waits
+	c.again <- patienceOver
+	streamOf(t, p)
+	q := asked(t, p, 0, func(q controlplane.Request) bool { return q.Stream == 2 })
+	if want := map[string]string{"a": "", "b": "1", "c": "2"}; fmt.Sprint(q.Initial) != fmt.Sprint(want) {
+		t.Errorf("versions: %v, want %v", q.Initial, want)
+	}
+}
+
 // A response of a type that was not asked for is not answered, and spoils nothing.
 func TestAnUnknownTypeIsLeftOut(t *testing.T) {
 	both(t, func(t *testing.T, v Variant) {
