@@ -98,6 +98,14 @@ func Serve(cfg Config) (*Server, error) {
 // Addr is the address that is listened on.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
+// String is where clients reach it, as Config.Address says it.
+func (s *Server) String() string {
+	if strings.HasPrefix(s.cfg.Address, unixPrefix) {
+		return s.cfg.Address // the listener knows the socket by a descriptor
+	}
+	return s.listener.Addr().String()
+}
+
 // Close ends all requests and frees the address.
 func (s *Server) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTime)

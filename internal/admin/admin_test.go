@@ -310,6 +310,9 @@ func TestAUnixSocketIsTheOwnersAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	u := serve(t, "unix:"+path, nil)
+	if u.String() != "unix:"+path {
+		t.Errorf("it says that it is at %s", u)
+	}
 	info, err := os.Lstat(path)
 	if err != nil || info.Mode() != os.ModeSocket|0o600 {
 		t.Errorf("%v %v", info.Mode(), err)

@@ -89,7 +89,7 @@ func (a *adminPart) start(context.Context) (err error) {
 	a.server, err = admin.Serve(a.cfg)
 	switch {
 	case err == nil:
-		a.d.cfg.Log.Infof("admin endpoint: %s", a.server.Addr())
+		a.d.cfg.Log.Infof("admin endpoint: %s", a.server)
 	case !a.must:
 		a.d.cfg.Log.WithError(err).Warn("no admin endpoint: probes and metrics of this run are not served")
 		err = nil
