@@ -39,11 +39,10 @@ silent() {
 
 # The committed Go is what the .proto files give, the generators' versions apart.
 generated() {
-	rm -rf "$BUILD/proto-check"
-	cp -r proto "$BUILD/proto-check"
+	rm -rf "$BUILD/proto-check" && cp -r proto "$BUILD/proto-check" || return
 	# shellcheck disable=SC2046 # a list of names
 	PATH=$BUILD/bin:$PATH protoc -Iproto --go_out="$BUILD/proto-check" --go_opt=paths=source_relative \
-		$(cd proto && find . -name '*.proto' | sed 's,^\./,,')
+		$(cd proto && find . -name '*.proto' | sed 's,^\./,,') || return
 	diff -r -I '^// ' "$BUILD/proto-check" proto
 }
 
