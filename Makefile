@@ -69,8 +69,8 @@ export CGO_LDFLAGS := $(CURDIR)/$(STORE_A) $(CURDIR)/$(LIBBPF_A) $(SYSROOT_LIBS:
 export GOARCH := $(ARCH)
 export GOTOOLCHAIN ?= auto
 export CC
-# Left out of the libraries: what draws text/template in, and completions of a kind
-# that is not used here.
+# Left out of the libraries: what draws text/template in, and guesses at misspelt words,
+# which kmesh-node does not make.
 TAGS := netgo,osusergo,grpcnotrace,urfave_cli_no_docs,urfave_cli_no_suggest
 GOFLAGS_ALL = -buildvcs=false -tags=$(TAGS) -ldflags=-X=$(PKG)/internal/cli.native=$(DIGEST)
 GO_CMD = GOFLAGS="$(GOFLAGS_ALL)" $(GO)
