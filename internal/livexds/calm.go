@@ -12,8 +12,8 @@ import (
 const (
 	// calmTime is without a response: what comes next may be hours away.
 	calmTime = 2 * time.Second
-	// looseBytes of memory are worth a collection.
-	looseBytes = 16 << 20
+	// looseBytes of memory are worth a collection, which comes once in calmTime at most.
+	looseBytes = 4 << 20
 )
 
 // calm gives memory back some time after the last response: a large one leaves much behind,
