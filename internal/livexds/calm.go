@@ -53,6 +53,7 @@ func (c *calm) settle() {
 	if m.Sys-m.HeapReleased < c.kept+looseBytes {
 		return
 	}
+	runtime.GC() // what is pooled goes with the second one
 	debug.FreeOSMemory()
 	runtime.ReadMemStats(&m)
 	c.kept = m.Sys - m.HeapReleased
