@@ -84,9 +84,9 @@ func (s *Store) locked(do func() error) (err error) {
 	return do()
 }
 
-// current calls do when what was read is what the maps hold.
+// current calls do when what was read is what the maps hold. Its error is an *exit.Error.
 func (s *Store) current(do func(*live) error) error {
-	return s.locked(func() error {
+	err := s.locked(func() error {
 		s.opened = false
 		if err := s.gaveWay(); err != nil {
 			return err
@@ -98,6 +98,12 @@ func (s *Store) current(do func(*live) error) error {
 		}
 		return do(s.live)
 	})
+	var coded *exit.Error
+	if err == nil || errors.As(err, &coded) {
+		return err
+	}
+	return &exit.Error{Code: exit.NotReady, Step: "read maps", Object: "configuration", Err: err,
+		Remedy: "what was there before stays; try again"}
 }
 
 // gaveWay is the error of maps that are no longer those in use.
