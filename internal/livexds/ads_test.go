@@ -120,6 +120,9 @@ func TestResentResourcesWriteNothing(t *testing.T) {
 		b.send(lds, tcp(t, "l", 80, "a", "b"))
 	}
 	push()
+	if b.sink.timer != nil {
+		t.Error("all has come, and a timer runs")
+	}
 	before, reads := b.store.version, b.store.reads
 	b.store.before = func() { t.Error("a publication") }
 	push()

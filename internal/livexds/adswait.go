@@ -11,13 +11,14 @@ import (
 	"github.com/kmesh-net/kmesh-node/internal/xds"
 )
 
-// arm has the time of what waits watched, while something does.
+// arm has the time of what waits watched, while something does: an idle run is not woken.
 func (a *Ads) arm(least time.Duration) {
-	if a.timer != nil || a.closed {
-		return
-	}
 	first := a.world.oldest()
-	if first.IsZero() {
+	switch {
+	case a.closed || a.timer != nil && !first.IsZero():
+		return
+	case first.IsZero():
+		a.disarm()
 		return
 	}
 	a.timer = time.AfterFunc(max(first.Add(fetchTime).Sub(a.now()), least), a.expire)
@@ -78,8 +79,13 @@ func (a *Ads) Close() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.closed = true
+	a.disarm()
+}
+
+func (a *Ads) disarm() {
 	if a.timer != nil {
-		a.timer.Stop()
+		a.timer.Stop() // one that fires now finds nothing to do
+		a.timer = nil
 	}
 }
 
