@@ -160,6 +160,11 @@ func TestABadResourceKeepsItsLastGoodVersion(t *testing.T) {
 	if rejected, err := b.sink.Update(t.Context(), d); err != nil || len(rejected) != 1 || rejected[0].Name != "z" {
 		t.Errorf("undecodable: rejected %v, %v", rejected, err)
 	}
+	d = b.document(true, cds, nil, eds("y", "y"))
+	d.Raw[0].Name = "x"
+	if rejected, err := b.sink.Update(t.Context(), d); err != nil || len(rejected) != 1 || rejected[0].Name != "x" {
+		t.Errorf("of another name: rejected %v, %v", rejected, err)
+	}
 	b.want("clusters", b.clusters(), "a:1 ")
 }
 

@@ -116,6 +116,13 @@ func TestWorkloadSink(t *testing.T) {
 		t.Errorf("rejected %q", names)
 	}
 	held("[a ns/s]")
+	// A name that the message does not bear could not be removed any more.
+	misnamed := addresses(t, nil, podOf("c", 1))
+	misnamed.Raw[0].Name = "d"
+	if names := update(misnamed); !slices.Equal(names, []string{"d"}) {
+		t.Errorf("rejected %q", names)
+	}
+	held("[a ns/s]")
 	synced(false, "Authorization")
 	policies, err := xds.Response("test", xdsclient.AuthorizationType, true, nil, nil)
 	if err != nil {

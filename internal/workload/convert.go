@@ -86,10 +86,15 @@ func convertOne(d *xds.Document, i int, held *model) converted {
 		}
 	}
 	m, err := d.Message(i)
+	var c converted
+	if err == nil {
+		c = convertMessage(m)
+		err = d.Misnamed(i, c.name)
+	}
 	if err != nil {
 		return converted{named{name: raw.Name}, nil, err}
 	}
-	return convertMessage(m)
+	return c
 }
 
 func convertMessage(m proto.Message) (c converted) {

@@ -12,10 +12,14 @@ import (
 // its Err.
 func (d *Document) Convert(i int) *Arrival {
 	m, err := d.decode(&d.Raw[i])
-	if err != nil {
-		return &Arrival{kind: d.Kind, name: d.NameOf(i), err: err, path: d.Path}
+	var a Arrival
+	if err == nil {
+		a = convert(m, 1)
+		err = d.Misnamed(i, a.name)
 	}
-	a := convert(m, 1)
+	if err != nil {
+		a = Arrival{kind: d.Kind, name: d.NameOf(i), err: err}
+	}
 	a.path = d.Path
 	return &a
 }

@@ -104,6 +104,15 @@ func unmarshal(k Kind, wire []byte, m proto.Message) error {
 	return o.Unmarshal(wire, m)
 }
 
+// Misnamed is the error of raw resource i where its message has another name than the
+// response gives it: a removal, by the response's name, would miss it.
+func (d *Document) Misnamed(i int, name string) error {
+	if said := d.Raw[i].Name; said != "" && said != name {
+		return fmt.Errorf("the message in it is named %s", Clip(name))
+	}
+	return nil
+}
+
 // Reject makes a rejection of what is wrong with raw resource i as a whole.
 func (d *Document) Reject(i int, err error) Rejection { return d.reject(d.Kind, d.NameOf(i), err) }
 
