@@ -47,6 +47,10 @@ func Execute(app *cli.App, args []string) int {
 	defer stop()
 	context.AfterFunc(ctx, stop)
 	err := app.RunContext(ctx, permute(app, args))
+	var unknown cli.ExitCoder // the library's own, of `help WORD`
+	if errors.As(err, &unknown) {
+		err = usage("%w", err)
+	}
 	if err != nil {
 		printError(app.ErrWriter, err)
 	}

@@ -5,6 +5,8 @@ package cli
 import (
 	"strings"
 	"testing"
+
+	"github.com/kmesh-net/kmesh-node/internal/exit"
 )
 
 // The help is printed here, not by the library's templates: the released binary has
@@ -35,5 +37,8 @@ OPTIONS:
 		if r := run(args...); r.code != 0 || r.out != want {
 			t.Errorf("%q: %+v, want %q", args, r, want)
 		}
+	}
+	if r := run("help", "exce"); r.code != exit.Usage || !strings.Contains(r.errout, "exce") {
+		t.Errorf("help of what is no command: %+v", r)
 	}
 }
