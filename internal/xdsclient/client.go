@@ -14,7 +14,7 @@ import (
 
 // ErrResync is what Sink.Update returns when what it has told of is no longer what the
 // maps hold: the next stream begins as that of a new process does.
-var ErrResync = errors.New("the maps were made anew")
+var ErrResync = errors.New("the stream begins anew")
 
 // errAsked ends a stream because Reconnect was called.
 var errAsked = errors.New("asked to connect again")
