@@ -150,6 +150,7 @@ func (l *live) clientOf(k *keeper.Keeper, changed func()) (client *xdsclient.Cli
 	sink := livexds.NewAds(k, l.d.cfg.Log)
 	if client, err = xdsclient.New(cfg, sink); err == nil {
 		sink.OnChange(client.CheckSynced)
+		sink.OnLost(client.Resync)
 	}
 	return client, sink.Close, err
 }

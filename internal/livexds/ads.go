@@ -38,6 +38,7 @@ type Ads struct {
 	timer   *time.Timer       // runs while something waits
 	warned  warned
 	changed func()
+	lost    func()
 	closed  bool
 
 	// absent is what is missing of a whole sync, for Synced: those who ask, probes among
@@ -53,7 +54,7 @@ func NewAds(k *keeper.Keeper, log *logrus.Logger) *Ads {
 }
 
 func newAds(log *logrus.Logger, now func() time.Time, open func(func(storage) error) error) *Ads {
-	a := &Ads{open: open, log: log, now: now, changed: func() {}}
+	a := &Ads{open: open, log: log, now: now, changed: func() {}, lost: func() {}}
 	a.reset()
 	a.note()
 	return a
@@ -67,6 +68,10 @@ func (a *Ads) reset() {
 // OnChange has do called after something came into force, or was given up, without a
 // response: because its time was over. It is to be set before the first response.
 func (a *Ads) OnChange(do func()) { a.changed = do }
+
+// OnLost has do called when something is not in the maps any more that came into force, and
+// no response's Update says so. It is to be set before the first response.
+func (a *Ads) OnLost(do func()) { a.lost = do }
 
 // Types are those of ads mode, in the order in which each finds what it names.
 func (a *Ads) Types() []string {
@@ -212,9 +217,17 @@ func (a *Ads) Names(typeURL string) (names []string, byName bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err := a.open(a.follow); err != nil {
-		a.log.WithError(err).Error("xds: what the maps name is not known")
+		a.fault(err, "what the maps name is not known")
 	}
 	return a.world.questions(k), true
+}
+
+// fault tells of an error that comes to nobody who asked.
+func (a *Ads) fault(err error, text string) {
+	a.log.WithError(err).Error("xds: " + text)
+	if errors.Is(err, xdsclient.ErrResync) {
+		a.lost()
+	}
 }
 
 // Held are the names of what the maps hold of a type.

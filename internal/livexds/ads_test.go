@@ -274,6 +274,33 @@ func TestOtherWriters(t *testing.T) {
 	b.want("clusters", b.clusters(), "a:3 ")
 }
 
+// What was lost is told, whoever finds it: the stream would never speak of it again.
+func TestALossIsToldWithoutAResponse(t *testing.T) {
+	for name, look := range map[string]func(b *bench){
+		"what waited is over time": func(b *bench) { b.wait(fetchTime) },
+		"names are asked for":      func(b *bench) { b.sink.Names(edt) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			told := 0
+			b.sink.OnLost(func() { told++ })
+			b.send(cds, eds("a", "a"), eds("b", "b"))
+			b.send(edt, endpoints("a", 1))
+			look(b)
+			if told != 0 {
+				t.Error("nothing is lost, and it was told")
+			}
+			if _, err := b.store.PublishAt([]config.Op{{Delete: true, Message: &cluster.Cluster{Name: "a"}}}, b.store.version); err != nil {
+				t.Fatal(err)
+			}
+			look(b)
+			if told != 1 {
+				t.Errorf("told %d times, want once", told)
+			}
+		})
+	}
+}
+
 // What has no room is refused, by name where it can be told; the rest stays and goes on.
 func TestAFullStore(t *testing.T) {
 	b := newBench(t)

@@ -64,7 +64,7 @@ func (a *Ads) expire() {
 	})
 	again := time.Millisecond
 	if err != nil {
-		a.log.WithError(err).Error("xds: what waited for others is not in force")
+		a.fault(err, "what waited for others is not in force")
 		again = fetchTime
 	}
 	a.world.lapse()

@@ -56,6 +56,7 @@ type Client struct {
 
 	mu     sync.Mutex
 	state  State
+	lost   bool                    // Resync was called
 	cancel context.CancelCauseFunc // ends the stream that is open or being opened
 	asked  chan struct{}           // Reconnect was called
 }
@@ -125,11 +126,18 @@ func (c *Client) once(ctx context.Context) (delivered bool, err error) {
 	case <-c.asked:
 	default:
 	}
+	if c.lost {
+		c.lost = false
+		c.forget()
+	}
 	c.mu.Unlock()
 	s := &session{c: c, ctx: ctx}
 	err = s.run(streamCtx)
-	if cause := context.Cause(streamCtx); errors.Is(cause, errAsked) {
+	if cause := context.Cause(streamCtx); errors.Is(cause, errAsked) || errors.Is(cause, ErrResync) {
 		err = cause
+	}
+	if errors.Is(err, ErrResync) {
+		c.forget()
 	}
 	return s.delivered, err
 }
@@ -145,6 +153,24 @@ func (c *Client) Reconnect() {
 	}
 	if c.cancel != nil {
 		c.cancel(errAsked)
+	}
+}
+
+// Resync ends the stream, and has the next one begin as after ErrResync: the sink has come
+// to know without a response that the maps hold something else.
+func (c *Client) Resync() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lost = true
+	if c.cancel != nil {
+		c.cancel(ErrResync)
+	}
+}
+
+// forget makes the next stream begin as that of a new process does.
+func (c *Client) forget() {
+	for _, sub := range c.subs {
+		sub.inForce = nil
 	}
 }
 

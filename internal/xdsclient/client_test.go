@@ -135,6 +135,13 @@ func TestMapsThatWereMadeAnewBeginAnew(t *testing.T) {
 	wantInitial(t, p, c, "map[a: b:]")
 }
 
+// What the sink comes to know without a response is worth a new stream just so.
+func TestResync(t *testing.T) {
+	p, _, c := begun(t, Delta)
+	c.Resync()
+	wantInitial(t, p, c, "map[a: b:]")
+}
+
 // More versions than a request may have are not sent: all comes anew, and what the first
 // response does not have is gone.
 func TestTooManyToBeNamed(t *testing.T) {

@@ -123,9 +123,6 @@ func (s *session) take(r *response) error {
 	sub.nonce = r.nonce
 	rejected, err := s.update(sub, r)
 	if err != nil {
-		if errors.Is(err, ErrResync) {
-			s.forget()
-		}
 		return fmt.Errorf("bring a response of %s into force: %w", shortType(r.url), err)
 	}
 	s.record(i, r, rejected)
@@ -195,13 +192,6 @@ func (s *session) update(sub *subscription, r *response) ([]Rejected, error) {
 		delete(sub.inForce, key)
 	}
 	return rejected, nil
-}
-
-// forget makes the next stream begin as that of a new process does.
-func (s *session) forget() {
-	for _, sub := range s.c.subs {
-		sub.inForce = nil
-	}
 }
 
 // answer accepts or rejects a response. What is in force of the latter is told by the
