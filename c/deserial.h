@@ -112,6 +112,9 @@ void deserial_set_lock_timeout(unsigned int ms);
 /* What the last failed call in this thread had to say; "" when none failed. */
 const char *deserial_error(void);
 
+/* Which of the operations of a batch that is about, from 0; -1: of none, or of more. */
+ptrdiff_t deserial_error_op(void);
+
 struct deserial_use {
 	uint64_t used;
 	uint64_t limit;

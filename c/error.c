@@ -9,11 +9,13 @@
 
 /* Room for a name of KM_MAX_NAME bytes and what is wrong with it. */
 static __thread char message[2048];
+static __thread ptrdiff_t op = -1;
 
 void error_note(const char *format, ...)
 {
 	va_list args;
 
+	op = -1;
 	va_start(args, format);
 	vsnprintf(message, sizeof(message), format, args);
 	va_end(args);
@@ -25,6 +27,7 @@ void error_note_sys(int err, const char *format, ...)
 	va_list args;
 	size_t used;
 
+	op = -1;
 	va_start(args, format);
 	vsnprintf(message, sizeof(message), format, args);
 	va_end(args);
@@ -47,7 +50,17 @@ void error_note_prefix(const char *format, ...)
 	snprintf(message + used, sizeof(message) - used, ": %s", old);
 }
 
+void error_note_op(size_t index)
+{
+	op = (ptrdiff_t)index;
+}
+
 const char *deserial_error(void)
 {
 	return message;
+}
+
+ptrdiff_t deserial_error_op(void)
+{
+	return op;
 }

@@ -180,6 +180,14 @@ static bool compare(struct batch *b)
 	return busy;
 }
 
+/* Says whose fault it was. */
+static int blame(const struct batch *b, const struct change *c, int err)
+{
+	change_note(c);
+	error_note_op((size_t)(c - b->changes));
+	return err;
+}
+
 /* Makes the roots that are not there: references within the batch find them. */
 static int make_roots(struct batch *b)
 {
@@ -199,7 +207,7 @@ static int make_roots(struct batch *b)
 			err = batch_root(b, c->kind, c->name, c->name_len, &c->root);
 		}
 		if (err)
-			return change_blame(c, err);
+			return blame(b, c, err);
 		if (c->root)
 			claim(b, c);
 	}
@@ -328,7 +336,7 @@ static int begin(struct batch *b, const struct deserial_op *ops, size_t n)
 		int err = change_read(b, &ops[i], &b->changes[i]);
 
 		if (err)
-			return change_blame(&b->changes[i], err);
+			return blame(b, &b->changes[i], err);
 	}
 	return 0;
 }
@@ -396,7 +404,7 @@ static int publish_locked(struct batch *b, size_t *changed)
 		(*changed)++;
 		err = build(b, c);
 		if (err)
-			change_note(c);
+			blame(b, c, err);
 	}
 	if (!err && *changed)
 		err = commit(b);

@@ -49,6 +49,10 @@ static void a_name_that_is_too_long_is_refused(void)
 	make_rds(make_chain(l), name);
 	CHECK_INT(put(l), -ENOSPC);
 	CHECK_ERROR("names longer than 1024 bytes");
+	CHECK_INT(PUT(make_cluster("a"), l, make_cluster("b")), -ENOSPC);
+	CHECK_INT(deserial_error_op(), 1);
+	CHECK_INT(PUT(make_cluster("a"), make_cluster("b"), make_cluster(name)), -ENOSPC);
+	CHECK_INT(deserial_error_op(), 2);
 	CHECK_INT(delete_cluster(name), -ENOSPC);
 	CHECK(!deserial_lookup_elem(name, &cluster__cluster__descriptor));
 	CHECK_INT(errno, ENOSPC);
@@ -160,6 +164,7 @@ static void a_full_listener_map_is_named(void)
 	CHECK_INT(PUT(make_tcp_listener("10.0.0.3:80", "a"), make_simple("b", "10.0.0.1:80")),
 		  -ENOSPC);
 	CHECK_ERROR("Listener=11: add a listener");
+	CHECK_INT(deserial_error_op(), -1);
 	CHECK_TEXT(where("10.0.0.3:80"), "pass");
 	CHECK_INT(cluster_root("b"), 0);
 	CHECK_INT(fake_meta()->writing, 0);

@@ -19,6 +19,7 @@ import (
 	"github.com/kmesh-net/kmesh-node/internal/xds"
 	"github.com/kmesh-net/kmesh-node/internal/xdsclient"
 	"github.com/kmesh-net/kmesh-node/loader"
+	"github.com/kmesh-net/kmesh-node/proto/cluster"
 )
 
 // Ads brings what a control plane says into the maps of ads mode, in an order in which no
@@ -101,11 +102,18 @@ func (a *Ads) Update(_ context.Context, d *xds.Document) (rejected []xdsclient.R
 		}
 		return a.bring(s, t)
 	})
-	switch {
-	case t != nil && (errors.Is(err, store.ErrNoSpace) || isInvalid(err)):
-		t.undo()
+	if t != nil && refused(err) {
 		t.rejectAll(err)
-	case err != nil:
+		t.undo()
+		// What goes asks for no room, and would not be named again.
+		t.takeAway()
+		err = a.open(func(s storage) error { return a.bring(s, t) })
+		if refused(err) { // what waited before is the reason
+			t.undo()
+			err = nil
+		}
+	}
+	if err != nil {
 		if t != nil {
 			t.undo()
 		}
@@ -132,9 +140,29 @@ func limitOf(k xds.Kind) int {
 	}[k])
 }
 
-func isInvalid(err error) bool {
+// refused says whether a publication failed for what was to be published.
+func refused(err error) bool {
 	var invalid *store.InvalidError
-	return errors.As(err, &invalid)
+	return errors.Is(err, store.ErrNoSpace) || errors.As(err, &invalid)
+}
+
+// mostBlamed is how many resources of one response are refused one by one: each is found by
+// a publication that fails. With more, all of the response is refused.
+const mostBlamed = 8
+
+// blame makes a rejection of the resource whose operation failed; ok is false where that is
+// not known.
+func (a *Ads) blame(ops []store.Op, err error, t *taking) (b xds.Rejection, ok bool) {
+	var failed *store.OpError
+	if !refused(err) || !errors.As(err, &failed) || ops[failed.Op].Delete {
+		return b, false
+	}
+	m := ops[failed.Op].Message
+	b = xds.Rejection{Kind: xds.Kind(config.KindOf(m).String()), Name: config.NameOf(m), Err: err}
+	if c, is := m.(*cluster.Cluster); is && t != nil && t.doc.Kind == xds.KindAssignment {
+		b.Kind, b.Name = t.doc.Kind, xds.ServiceName(c)
+	}
+	return b, true
 }
 
 // bring publishes what can come into force and go now. t may be nil: no response is the
@@ -143,6 +171,7 @@ func (a *Ads) bring(s storage, t *taking) error {
 	late := a.now().Add(-fetchTime)
 	overdue := func(since time.Time) bool { return t == nil && !since.After(late) }
 	complete := a.come[xds.KindCluster] || t != nil && t.doc.Kind == xds.KindCluster
+	blamed := 0
 	for {
 		p := a.world.makePlan(complete, overdue)
 		if p.empty() {
@@ -157,6 +186,12 @@ func (a *Ads) bring(s storage, t *taking) error {
 		}
 		if err == nil {
 			a.version, err = a.publish(s, r)
+			if b, ok := a.blame(r.Ops, err, t); ok && blamed < mostBlamed {
+				blamed++
+				p.drop()
+				a.reject([]xds.Rejection{b}, t)
+				continue
+			}
 		}
 		switch {
 		case err == nil:

@@ -320,6 +320,19 @@ func TestAFullStore(t *testing.T) {
 	b.want("listeners", b.keys(config.Listener), "[10.0.0.1:80]")
 	b.send(lds, tcp(t, "l", 81, "a"))
 	b.want("listeners", b.keys(config.Listener), "[10.0.0.1:81]")
+	// What goes in such a response goes.
+	b.send(lds, tcp(t, "l", 81, "a"), tcp(t, "m", 82, "a"))
+	b.store.fail = store.ErrNoSpace
+	b.want("refused", fmt.Sprint(b.sendOf(true, lds, []string{"m"}, tcp(t, "n", 83, "a"))), "[n]")
+	b.want("listeners", b.keys(config.Listener), "[10.0.0.1:81]")
+	// One that is to blame is refused alone.
+	b.store.refuse = "10.0.0.1:84"
+	b.want("refused", fmt.Sprint(b.sendOf(true, lds, nil, tcp(t, "o", 84, "a"), tcp(t, "p", 85, "a"))), "[o]")
+	b.want("listeners", b.keys(config.Listener), "[10.0.0.1:81 10.0.0.1:85]")
+	b.store.refuse = "a"
+	b.want("refused", fmt.Sprint(b.send(edt, endpoints("a", 7))), "[a]")
+	b.want("clusters", b.clusters(), "a:2 ")
+	b.store.refuse = ""
 	b.send(lds)
 	many := []proto.Message{eds("a", "a")}
 	for i := range store.Limit(config.Cluster) {

@@ -33,6 +33,7 @@ type fakeStore struct {
 	all     map[config.Kind]map[string]proto.Message
 	version store.Version
 	fail    error  // of the next publication
+	refuse  string // the key of a resource that is not taken
 	before  func() // the next publication
 	reads   int
 }
@@ -84,6 +85,11 @@ func (f *fakeStore) PublishAt(ops []config.Op, at store.Version) (store.Version,
 	}
 	if at != f.version {
 		return store.Version{}, store.ErrMoved
+	}
+	for i, op := range ops {
+		if !op.Delete && f.refuse != "" && config.KeyOf(op.Message) == f.refuse {
+			return store.Version{}, &store.OpError{Op: i, Err: &store.InvalidError{Message: f.refuse}}
+		}
 	}
 	changed := false
 	for _, op := range ops {

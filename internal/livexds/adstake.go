@@ -61,13 +61,18 @@ func (w *world) take(d *xds.Document, limits func(xds.Kind) int) *taking {
 			t.rejected = append(t.rejected, a.Refuse(err))
 		}
 	}
-	for _, name := range d.Removed {
+	t.takeAway()
+	return t
+}
+
+// takeAway makes known what is gone by the response.
+func (t *taking) takeAway() {
+	for _, name := range t.doc.Removed {
 		t.remove(name)
 	}
-	if d.Complete {
+	if t.doc.Complete {
 		t.complete()
 	}
-	return t
 }
 
 // news says whether raw resource i has to be looked into. What is named in a complete
@@ -173,16 +178,21 @@ func (t *taking) complete() {
 }
 
 // rejectAll is for a response that as a whole cannot come into force: by name all that it
-// said something new of, or it would be taken for what is in force.
+// said something new of, or it would be taken for what is in force. What it says is gone is
+// no part of that.
 func (t *taking) rejectAll(why error) {
 	refuse := func(name string) {
 		t.rejected = append(t.rejected, xds.Rejection{Kind: t.doc.Kind, Name: name, Err: fmt.Errorf("%s %s: %w", t.doc.Kind, xds.Clip(name), why)})
 	}
 	for _, r := range t.resources {
-		refuse(r.name)
+		if r.said {
+			refuse(r.name)
+		}
 	}
 	for _, s := range t.services {
-		refuse(s.name)
+		if !s.gone {
+			refuse(s.name)
+		}
 	}
 	if len(t.resources)+len(t.services) == 0 { // what waited before is the reason
 		t.rejected = append(t.rejected, xds.Rejection{Kind: t.doc.Kind, Err: fmt.Errorf("with this %s: %w", t.doc.Kind, why)})
@@ -199,4 +209,5 @@ func (t *taking) undo() {
 		s.print = 0
 		t.world.settleService(s, nil, false)
 	}
+	t.resources, t.services = nil, nil
 }

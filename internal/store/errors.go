@@ -32,6 +32,15 @@ type InvalidError struct {
 
 func (e *InvalidError) Error() string { return e.Message }
 
+// OpError says which operation of those that were to be published Err is about.
+type OpError struct {
+	Op  int // its index
+	Err error
+}
+
+func (e *OpError) Error() string { return e.Err.Error() }
+func (e *OpError) Unwrap() error { return e.Err }
+
 // callError is a failed call of the C store.
 type callError struct {
 	message string

@@ -40,7 +40,8 @@ func (s *Store) Version() (Version, error) {
 
 // Publish publishes all of ops or nothing. The last one of several for one key
 // wins; deleting what is not there, or putting what is there already, changes
-// nothing. Errors: ErrNoSpace, ErrLocked, *InvalidError.
+// nothing. Errors: ErrNoSpace, ErrLocked, *InvalidError; in an *OpError where it is about
+// one operation.
 func (s *Store) Publish(ops []Op) error {
 	return publishAt(ops, nil)
 }

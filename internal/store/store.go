@@ -196,5 +196,9 @@ func call(f func() C.int) error {
 	if rc == 0 {
 		return nil
 	}
-	return newError(int(rc), C.GoString(C.deserial_error()))
+	err := newError(int(rc), C.GoString(C.deserial_error()))
+	if op := int(C.deserial_error_op()); op >= 0 {
+		return &OpError{op, err}
+	}
+	return err
 }

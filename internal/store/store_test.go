@@ -152,6 +152,10 @@ func TestABadResourceRejectsTheBatch(t *testing.T) {
 	if !errors.As(err, &invalid) || !strings.Contains(err.Error(), "Cluster bad: load_assignment.endpoints[0].lb_endpoints[0]") {
 		t.Errorf("error %v", err)
 	}
+	var failed *OpError
+	if !errors.As(err, &failed) || failed.Op != 1 {
+		t.Errorf("the operation is not told: %+v", failed)
+	}
 	if l, err := s.List(Cluster); err != nil || len(l) != 0 {
 		t.Errorf("store holds %v, %v", l, err)
 	}

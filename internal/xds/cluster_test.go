@@ -187,6 +187,8 @@ func TestClusterRejections(t *testing.T) {
 		{`{"kind":"Cluster","name":"c","loadAssignment":{"endpoints":[{"lbEndpoints":[{"address":"1.2.3.4:5","unresolved":"x"}]}]}}`, "unresolved: stands beside an address"},
 		{`{"kind":"Cluster","name":"c","loadAssignment":{"endpoints":[{"lbEndpoints":[{}]}]}}`, "load_assignment.endpoints[0].lb_endpoints[0].address: no address"},
 		{`{"kind":"Cluster","name":"c","loadAssignment":{"endpoints":[{"lbEndpoints":[{"address":"1.2.3.4:5/udp"}]}]}}`, "address: is not TCP"},
+		{`{"kind":"Cluster","name":"c","loadAssignment":{"endpoints":[{"lbEndpoints":[{"address":"0.0.0.0:5"}]}]}}`, "address: 0.0.0.0 is the address of no endpoint"},
+		{`{"kind":"Cluster","name":"c","loadAssignment":{"endpoints":[{"lbEndpoints":[{"address":"[::]:5"}]}]}}`, "address: :: is the address of no endpoint"},
 		{`{"kind":"Cluster","name":"c","loadAssignment":{"endpoints":[{"lbEndpoints":[{"address":{"port":65536}}]}]}}`, "port 0x10000 is not 16 bits"},
 	} {
 		if got := rejected(t, fakeStore{}, c.doc); !strings.Contains(got, c.want) {

@@ -158,6 +158,9 @@ func validateEndpoint(e *endpoint.Endpoint) error {
 	case e.GetAddress().GetProtocol() != core.SocketAddress_TCP:
 		return in("address", wrong("is not TCP"))
 	}
+	if ap, err := config.AddrPort(e.GetAddress()); err == nil && ap.Addr().Unmap().IsUnspecified() {
+		return in("address", wrong("%s is the address of no endpoint", ap.Addr()))
+	}
 	return in("address", validateAddress(e.GetAddress()))
 }
 
