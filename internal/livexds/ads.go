@@ -102,7 +102,8 @@ func (a *Ads) Update(_ context.Context, d *xds.Document) (rejected []xdsclient.R
 		}
 		return a.bring(s, t)
 	})
-	if t != nil && refused(err) {
+	whole := t != nil && refused(err)
+	if whole {
 		t.rejectAll(err)
 		t.undo()
 		// What goes asks for no room, and would not be named again.
@@ -121,7 +122,7 @@ func (a *Ads) Update(_ context.Context, d *xds.Document) (rejected []xdsclient.R
 		return nil, err
 	}
 	a.world.lapse()
-	a.come[d.Kind] = true
+	a.come[d.Kind] = a.come[d.Kind] || !whole
 	a.warn(d.Warnings)
 	if d.Complete && len(d.Raw) == 0 {
 		a.warn([]string{fmt.Sprintf("the control plane names no %s: every %s goes away", d.Kind, d.Kind)})
@@ -196,6 +197,10 @@ func (a *Ads) bring(s storage, t *taking) error {
 		switch {
 		case err == nil:
 			p.done(r.Ops)
+			if a.world.restore() {
+				a.log.Info("xds: an address is free that another Listener of the control plane asked for: all is asked for again")
+				a.lost()
+			}
 			a.warn(slices.Concat(p.remarks, r.Warnings))
 			for _, n := range r.Notes {
 				a.log.Debugf("xds: %s", n)

@@ -274,6 +274,52 @@ func TestOtherWriters(t *testing.T) {
 	b.want("clusters", b.clusters(), "a:3 ")
 }
 
+// A first response that is refused as a whole is no sync.
+func TestRefusedIsNotSynced(t *testing.T) {
+	b := newBench(t)
+	b.store.fail = store.ErrNoSpace
+	b.send(cds, &clusterv3.Cluster{Name: "a"})
+	b.send(lds)
+	if ok, missing := b.sink.Synced(); ok || missing != string(xds.KindCluster) {
+		t.Errorf("synced %v, missing %q", ok, missing)
+	}
+	b.send(cds, &clusterv3.Cluster{Name: "a"})
+	if ok, missing := b.sink.Synced(); !ok {
+		t.Errorf("missing %q", missing)
+	}
+}
+
+// A Listener comes back when the one goes that took its address.
+func TestAnAddressThatIsFreeAgain(t *testing.T) {
+	for _, delta := range []bool{false, true} {
+		b := newBench(t)
+		b.delta = delta
+		told := 0
+		b.sink.OnLost(func() { told++ })
+		b.send(cds, eds("a", "a"), eds("b", "b"))
+		b.send(edt, endpoints("a", 1), endpoints("b", 2))
+		first := tcp(t, "l", 80, "a")
+		b.send(lds, first)
+		b.send(lds, first, tcp(t, "m", 80, "b"))
+		b.wait(fetchTime)
+		b.want("owner", b.sink.world.owners["10.0.0.1:80"].name, "m")
+		if told != 0 {
+			t.Error("told of a loss")
+		}
+		if delta {
+			b.sendOf(true, lds, []string{"m"})
+		} else {
+			b.send(lds, first)
+		}
+		if told != 1 {
+			t.Errorf("told %d times, want once", told)
+		}
+		b.send(lds, first)
+		b.want("owner", b.sink.world.owners["10.0.0.1:80"].name, "l")
+		b.want("listeners", b.keys(config.Listener), "[10.0.0.1:80]")
+	}
+}
+
 // What was lost is told, whoever finds it: the stream would never speak of it again.
 func TestALossIsToldWithoutAResponse(t *testing.T) {
 	for name, look := range map[string]func(b *bench){

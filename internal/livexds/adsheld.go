@@ -64,6 +64,21 @@ func (w *world) setAddresses(r *resource, h *held) {
 	w.setHeld(r, h)
 }
 
+// restore finds Listeners whose addresses are free that others had taken: what they were is
+// not known any more, and the control plane has to say it again.
+func (w *world) restore() (missed bool) {
+	for key, r := range w.ousted {
+		if w.owners[key] != nil {
+			continue
+		}
+		delete(w.ousted, key)
+		if r.said && r.next == nil {
+			r.print, missed = 0, true
+		}
+	}
+	return missed
+}
+
 // unholdAddress writes down that the store has no listener at that address.
 func (w *world) unholdAddress(key string) {
 	r := w.owners[key]
@@ -71,6 +86,7 @@ func (w *world) unholdAddress(key string) {
 		return
 	}
 	delete(w.owners, key)
+	w.ousted[key] = r
 	h := *r.held
 	h.addresses = slices.DeleteFunc(slices.Clone(h.addresses), func(a string) bool { return a == key })
 	if len(h.addresses) == 0 {

@@ -66,6 +66,8 @@ type world struct {
 	clusters, listeners, routes map[string]*resource
 	services                    map[string]*service
 	owners                      map[string]*resource // of listeners' addresses in the store
+	// ousted are the Listeners that had an address before the one that has it.
+	ousted map[string]*resource
 	// waiting are resources with a next, or with a held that is to go.
 	waiting map[*resource]bool
 	// fresh are services that wait for a Cluster to take them.
@@ -91,7 +93,7 @@ type question struct {
 func newWorld(now func() time.Time) *world {
 	return &world{
 		clusters: map[string]*resource{}, listeners: map[string]*resource{}, routes: map[string]*resource{},
-		services: map[string]*service{}, owners: map[string]*resource{},
+		services: map[string]*service{}, owners: map[string]*resource{}, ousted: map[string]*resource{},
 		waiting: map[*resource]bool{}, fresh: map[*service]bool{}, awaited: map[question]time.Time{}, lapsed: map[question]bool{},
 		asked: map[xds.Kind][]string{}, unnamed: true, now: now,
 	}
