@@ -48,6 +48,7 @@ static int map_type(int fd, __u32 *type, __u32 *entries)
 import "C"
 
 import (
+	"errors"
 	"fmt"
 	"unsafe"
 
@@ -114,6 +115,20 @@ func openMap(id uint32) (int, error) {
 		return -1, fail(fd, "open map", fmt.Sprint(id))
 	}
 	return int(fd), nil
+}
+
+// clearEntry zeroes value 0 of an ARRAY pinned at path, whose values have that size.
+func clearEntry(path string, size int) error {
+	fd, err := openPin(path)
+	if err != nil {
+		return err
+	}
+	var zero C.__u32
+	value := make([]byte, size)
+	if ret := C.bpf_map_update_elem(C.int(fd), unsafe.Pointer(&zero), unsafe.Pointer(&value[0]), C.BPF_ANY); ret < 0 {
+		err = fail(ret, "write", path)
+	}
+	return errors.Join(err, unix.Close(fd))
 }
 
 func mapType(fd int) (kind, entries uint32, err error) {
