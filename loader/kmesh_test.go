@@ -4,6 +4,7 @@ package loader
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"os/exec"
@@ -222,10 +223,17 @@ func TestTheHostsOwnNamespaceNeedsForce(t *testing.T) {
 func TestEnrollOfWhatIsNoNamespace(t *testing.T) {
 	h := newHost(t)
 	must(t, h.up())
+	fifo := filepath.Join(t.TempDir(), "fifo") // which nobody ever writes to
+	must(t, unix.Mkfifo(fifo, 0o600))
 	must(t, h.cfgHandles(func(hd *Handles) error {
-		_, err := hd.Enroll("/proc/self/ns/uts", false)
-		wantError(t, err, exit.Usage, "not a network namespace")
-		_, err = hd.Enroll("/nowhere", false)
+		for _, path := range []string{"/proc/self/ns/uts", fifo} {
+			_, err := hd.Enroll(path, false)
+			wantError(t, err, exit.Usage, "not a network namespace")
+		}
+		if _, err := lookInto(1, fifo); !errors.Is(err, unix.EINVAL) {
+			t.Errorf("devices of a FIFO: %v", err)
+		}
+		_, err := hd.Enroll("/nowhere", false)
 		wantError(t, err, exit.NotUp, "/nowhere")
 		return nil
 	}))

@@ -68,7 +68,7 @@ func cookieAt(path string) (uint64, error) {
 
 // askInside asks from inside of the namespace: a cookie is told of a socket only.
 func askInside(path string) (a inside) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := openNamespace(path)
 	if err != nil {
 		return inside{err: err}
 	}
@@ -82,6 +82,11 @@ func askInside(path string) (a inside) {
 	})
 	a.err = errors.Join(a.err, unix.Close(fd))
 	return a
+}
+
+// openNamespace does not wait, as for the writer of a FIFO: setns says what is no namespace.
+func openNamespace(path string) (fd int, err error) {
+	return unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 }
 
 // onOwnThread runs do on a thread that ends with it, so that no other code can

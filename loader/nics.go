@@ -69,7 +69,7 @@ func (p pod) lost(d nic) bool {
 
 // insideOf runs do on a thread in the network namespace at path.
 func insideOf(path string, do func() error) error {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := openNamespace(path)
 	if err != nil {
 		return err
 	}
