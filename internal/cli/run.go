@@ -285,6 +285,9 @@ func (d *daemon) turn(ctx context.Context) {
 	}
 	repaired, err := d.loader.Reconcile(ctx)
 	d.tell(repaired)
+	if err == nil && d.live != nil {
+		d.live.sink.Look()
+	}
 	switch {
 	case ctx.Err() != nil:
 		return

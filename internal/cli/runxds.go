@@ -124,7 +124,7 @@ type live struct {
 	settings *xdsSettings
 	client   *xdsclient.Client
 	news     chan struct{} // its String has changed
-	shut     func()        // ends what the sink does by itself
+	sink     sink
 
 	mu   sync.Mutex // of what follows, and of ControlFiles
 	stop func()     // ends the client; nil: it does not run
@@ -133,26 +133,33 @@ type live struct {
 // newLive returns the part, which changes the maps through d's keeper.
 func newLive(d *daemon, s *xdsSettings) (l *live, err error) {
 	l = &live{d: d, settings: s, news: make(chan struct{}, 1)}
-	l.client, l.shut, err = l.clientOf(d.keeper, l.tell)
+	l.client, l.sink, err = l.clientOf(d.keeper, l.tell)
 	return l, err
 }
 
-// clientOf is a client that changes the maps of k. shut returns when its sink does nothing
-// by itself any more; changed may be nil.
-func (l *live) clientOf(k *keeper.Keeper, changed func()) (client *xdsclient.Client, shut func(), err error) {
+// sink is what a client changes the maps by.
+type sink interface {
+	xdsclient.Sink
+	OnLost(do func())
+	Look()  // finds what others removed
+	Close() // returns when the sink does nothing by itself any more
+}
+
+// clientOf is a client that changes the maps of k. changed may be nil.
+func (l *live) clientOf(k *keeper.Keeper, changed func()) (client *xdsclient.Client, s sink, err error) {
 	cfg := l.settings.client
 	cfg.Changed = changed
 	if l.d.cfg.Mode == loader.Workload {
-		sink := livexds.NewWorkload(k, l.d.cfg.Log)
-		client, err = xdsclient.New(cfg, sink)
-		return client, sink.Close, err
+		s = livexds.NewWorkload(k, l.d.cfg.Log)
+	} else {
+		ads := livexds.NewAds(k, l.d.cfg.Log)
+		ads.OnChange(func() { client.CheckSynced() })
+		s = ads
 	}
-	sink := livexds.NewAds(k, l.d.cfg.Log)
-	if client, err = xdsclient.New(cfg, sink); err == nil {
-		sink.OnChange(client.CheckSynced)
-		sink.OnLost(client.Resync)
+	if client, err = xdsclient.New(cfg, s); err == nil {
+		s.OnLost(client.Resync)
 	}
-	return client, sink.Close, err
+	return client, s, err
 }
 
 // tell says that the state has changed.
@@ -234,11 +241,11 @@ func (l *live) configure(ctx context.Context, h *loader.Handles) error {
 		defer func() { err = errors.Join(err, k.Close()) }()
 		// It tells nobody: to ask the other client how it is doing would wait for its
 		// sink, and that one may be waiting for the keeper, which is held here.
-		client, shut, err := l.clientOf(k, nil)
+		client, sink, err := l.clientOf(k, nil)
 		if err != nil {
 			return err
 		}
-		defer shut()
+		defer sink.Close()
 		defer connect(ctx, client)()
 		switch synced := l.synced(ctx, client); {
 		case synced:
@@ -253,7 +260,7 @@ func (l *live) configure(ctx context.Context, h *loader.Handles) error {
 
 func (l *live) close() error {
 	l.stop()
-	l.shut()
+	l.sink.Close()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.stop = nil

@@ -88,7 +88,7 @@ var adsKinds = map[string]xds.Kind{
 }
 
 // Update takes one response. What is complete by it comes into force as one publication.
-func (a *Ads) Update(_ context.Context, d *xds.Document) (rejected []xdsclient.Rejected, err error) {
+func (a *Ads) Update(ctx context.Context, d *xds.Document) (rejected []xdsclient.Rejected, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	defer a.note()
@@ -100,7 +100,7 @@ func (a *Ads) Update(_ context.Context, d *xds.Document) (rejected []xdsclient.R
 		if t == nil { // where the maps are others than before, this comes twice
 			t = a.world.take(d, limitOf)
 		}
-		return a.bring(s, t)
+		return a.bring(ctx, s, t)
 	})
 	whole := t != nil && refused(err)
 	if whole {
@@ -108,7 +108,7 @@ func (a *Ads) Update(_ context.Context, d *xds.Document) (rejected []xdsclient.R
 		t.undo()
 		// What goes asks for no room, and would not be named again.
 		t.takeAway()
-		err = a.open(func(s storage) error { return a.bring(s, t) })
+		err = a.open(func(s storage) error { return a.bring(ctx, s, t) })
 		if refused(err) { // what waited before is the reason
 			t.undo()
 			err = nil
@@ -147,6 +147,10 @@ func refused(err error) bool {
 	return errors.Is(err, store.ErrNoSpace) || errors.As(err, &invalid)
 }
 
+// mostMoved is how often something is brought anew because another writer came in between:
+// each time all of the store is read.
+const mostMoved = 20
+
 // mostBlamed is how many resources of one response are refused one by one: each is found by
 // a publication that fails. With more, all of the response is refused.
 const mostBlamed = 8
@@ -168,11 +172,11 @@ func (a *Ads) blame(ops []store.Op, err error, t *taking) (b xds.Rejection, ok b
 
 // bring publishes what can come into force and go now. t may be nil: no response is the
 // reason.
-func (a *Ads) bring(s storage, t *taking) error {
+func (a *Ads) bring(ctx context.Context, s storage, t *taking) error {
 	late := a.now().Add(-fetchTime)
 	overdue := func(since time.Time) bool { return t == nil && !since.After(late) }
 	complete := a.come[xds.KindCluster] || t != nil && t.doc.Kind == xds.KindCluster
-	blamed := 0
+	blamed, moved := 0, 0
 	for {
 		p := a.world.makePlan(complete, overdue)
 		if p.empty() {
@@ -206,7 +210,8 @@ func (a *Ads) bring(s storage, t *taking) error {
 				a.log.Debugf("xds: %s", n)
 			}
 			return nil
-		case errors.Is(err, store.ErrMoved):
+		case errors.Is(err, store.ErrMoved) && moved < mostMoved && ctx.Err() == nil:
+			moved++
 			p.drop()
 			if err := a.follow(s); err != nil {
 				return err
@@ -260,6 +265,15 @@ func (a *Ads) Names(typeURL string) (names []string, byName bool) {
 		a.fault(err, "what the maps name is not known")
 	}
 	return a.world.questions(k), true
+}
+
+// Look finds what another writer took away, without a response.
+func (a *Ads) Look() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.open(a.follow); err != nil {
+		a.fault(err, "what the maps hold is not known")
+	}
 }
 
 // fault tells of an error that comes to nobody who asked.

@@ -3,6 +3,7 @@
 package livexds
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/kmesh-net/kmesh-node/internal/config"
 	"github.com/kmesh-net/kmesh-node/internal/store"
+	"github.com/kmesh-net/kmesh-node/internal/xds"
 	"github.com/kmesh-net/kmesh-node/internal/xdsclient"
 	"github.com/kmesh-net/kmesh-node/proto/cluster"
 )
@@ -280,7 +282,7 @@ func TestRefusedIsNotSynced(t *testing.T) {
 	b.store.fail = store.ErrNoSpace
 	b.send(cds, &clusterv3.Cluster{Name: "a"})
 	b.send(lds)
-	if ok, missing := b.sink.Synced(); ok || missing != string(xds.KindCluster) {
+	if ok, missing := b.sink.Synced(); ok || missing != "Cluster" {
 		t.Errorf("synced %v, missing %q", ok, missing)
 	}
 	b.send(cds, &clusterv3.Cluster{Name: "a"})
@@ -320,11 +322,35 @@ func TestAnAddressThatIsFreeAgain(t *testing.T) {
 	}
 }
 
+// Another writer that never ceases does not keep a response for ever, nor the end of it.
+func TestAnotherWriterThatNeverCeases(t *testing.T) {
+	b := newBench(t)
+	ctx, stop := context.WithCancel(t.Context())
+	n := 0
+	b.store.always = func() {
+		if n++; n == 3 {
+			stop()
+		}
+		b.store.version.Generation++
+	}
+	d := func() *xds.Document { return b.document(false, cds, nil, &clusterv3.Cluster{Name: "a"}) }
+	if _, err := b.sink.Update(ctx, d()); !errors.Is(err, store.ErrMoved) || n != 3 {
+		t.Errorf("error %v after %d tries, want ErrMoved after 3", err, n)
+	}
+	if _, err := b.sink.Update(t.Context(), d()); !errors.Is(err, store.ErrMoved) || n != 3+1+mostMoved {
+		t.Errorf("error %v after %d tries", err, n-3)
+	}
+	b.store.always = nil
+	b.send(cds, &clusterv3.Cluster{Name: "a"})
+	b.want("clusters", b.clusters(), "a- ")
+}
+
 // What was lost is told, whoever finds it: the stream would never speak of it again.
 func TestALossIsToldWithoutAResponse(t *testing.T) {
 	for name, look := range map[string]func(b *bench){
 		"what waited is over time": func(b *bench) { b.wait(fetchTime) },
 		"names are asked for":      func(b *bench) { b.sink.Names(edt) },
+		"run looks":                func(b *bench) { b.sink.Look() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)

@@ -35,6 +35,7 @@ type fakeStore struct {
 	fail    error  // of the next publication
 	refuse  string // the key of a resource that is not taken
 	before  func() // the next publication
+	always  func() // before each
 	reads   int
 }
 
@@ -78,6 +79,9 @@ func (f *fakeStore) PublishAt(ops []config.Op, at store.Version) (store.Version,
 	if do := f.before; do != nil {
 		f.before = nil
 		do()
+	}
+	if f.always != nil {
+		f.always()
 	}
 	if err := f.fail; err != nil {
 		f.fail = nil

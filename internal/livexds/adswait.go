@@ -3,6 +3,7 @@
 package livexds
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -60,7 +61,7 @@ func (a *Ads) expire() {
 		if err := a.follow(s); err != nil {
 			return err
 		}
-		return a.bring(s, nil)
+		return a.bring(context.Background(), s, nil)
 	})
 	again := time.Millisecond
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -35,6 +36,7 @@ type Workload struct {
 	retired         chan struct{} // closed when the one that was begun last is over
 	closed          bool
 	warned          warned
+	lost            func()
 
 	calm calm
 }
@@ -53,7 +55,7 @@ func NewWorkload(k *keeper.Keeper, log *logrus.Logger) *Workload {
 }
 
 func newWorkload(log *logrus.Logger, with func(do func(*workload.Store) error) error) *Workload {
-	return &Workload{with: with, log: log, come: map[xds.Kind]bool{}}
+	return &Workload{with: with, log: log, come: map[xds.Kind]bool{}, lost: func() {}}
 }
 
 // kindsOf is what a response of each type is, and what it holds: istiod names workloads and
@@ -84,7 +86,8 @@ func (w *Workload) Update(_ context.Context, d *xds.Document) (rejected []xdscli
 		return err
 	})
 	if exit.Code(err) == exit.Rejected {
-		return rejectAll(d, err), nil // asked for again it would be no better
+		rejected = rejectAll(d, err) // asked for again it would be no better
+		return rejected, w.takeAway(d)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("publish %s: %w", d.Kind, err)
@@ -103,6 +106,26 @@ func (w *Workload) Update(_ context.Context, d *xds.Document) (rejected []xdscli
 		w.retireLater()
 	}
 	return rejected, nil
+}
+
+// OnLost has do called when another writer removed something. It is to be set before the
+// first response.
+func (w *Workload) OnLost(do func()) { w.lost = do }
+
+// Look finds what another writer removed: the stream would never speak of it again.
+func (w *Workload) Look() {
+	var lost bool
+	err := w.with(func(s *workload.Store) (err error) {
+		lost, err = s.Lost()
+		return err
+	})
+	if err != nil {
+		w.log.WithError(err).Error("xds: what the maps hold is not known")
+	}
+	if lost {
+		w.log.Warn("xds: another writer removed what the control plane asked for: all is asked for again")
+		w.lost()
+	}
 }
 
 // retireLater begins a retirement before long. It is called with the lock held.
@@ -132,6 +155,23 @@ func (w *Workload) Close() {
 		<-over
 	}
 	w.calm.stop()
+}
+
+// takeAway brings into force what goes by a response that had no room: it asks for none,
+// and would not be named again.
+func (w *Workload) takeAway(d *xds.Document) error {
+	named := make(map[string]bool, len(d.Raw))
+	for _, r := range d.Raw {
+		named[r.Name] = true
+	}
+	gone := slices.DeleteFunc(slices.Clone(d.Removed), func(name string) bool { return named[name] })
+	if len(gone) == 0 {
+		return nil
+	}
+	return w.with(func(s *workload.Store) error {
+		_, err := s.Apply([]xds.Document{{Path: d.Path, Kind: d.Kind, Removed: gone}}, true)
+		return err
+	})
 }
 
 // rejectAll is for a response that as a whole cannot be taken: there is no room for it.

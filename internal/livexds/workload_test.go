@@ -144,6 +144,36 @@ func TestWorkloadSink(t *testing.T) {
 		t.Errorf("%d rejected, want %d", len(names), len(many))
 	}
 	held("[a ns/s]")
+	// What goes by such a response goes.
+	full := addresses(t, []string{"a", "many0"}, many...)
+	if names := update(full); len(names) != len(many) {
+		t.Errorf("%d rejected, want %d", len(names), len(many))
+	}
+	held("[ns/s]")
+	update(addresses(t, nil, podOf("a", 1)))
+
+	// What another writer removes is told, what the control plane removes is not.
+	told := 0
+	w.OnLost(func() { told++ })
+	other, err := workload.Open(fd, workload.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	update(addresses(t, nil, podOf("b", 1)))
+	update(addresses(t, []string{"b"}))
+	if w.Look(); told != 0 {
+		t.Error("a loss is told, and nothing was lost")
+	}
+	if err := errors.Join(other.Delete(workload.Workload, "a"), other.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		w.Look()
+	}
+	if told != 1 {
+		t.Errorf("told %d times, want once", told)
+	}
+	update(addresses(t, nil, podOf("a", 1)))
 
 	// Names are those of workloads and of services.
 	update(addresses(t, []string{"a", "ns/s", "ns/none"}))

@@ -7,6 +7,7 @@ package workload
 
 import (
 	"errors"
+	"hash/maphash"
 	"maps"
 	"net/netip"
 	"slices"
@@ -43,6 +44,7 @@ type Store struct {
 	live   *live
 	opened bool              // and nothing was done since
 	later  bool              // see Later
+	lost   bool              // see Lost
 	names  map[uint32]string // of services, by number, as far as they were asked for
 
 	// at is called at each step, too; tests end the writer there.
@@ -92,9 +94,11 @@ func (s *Store) current(do func(*live) error) error {
 			return err
 		}
 		if s.live == nil || s.live.generation != s.maps.generation() || s.maps.writing() != 0 {
+			before := s.live.names()
 			if err := s.load(); err != nil {
 				return err
 			}
+			s.lost = s.lost || !s.live.has(before)
 		}
 		return do(s.live)
 	})
@@ -104,6 +108,43 @@ func (s *Store) current(do func(*live) error) error {
 	}
 	return &exit.Error{Code: exit.NotReady, Step: "read maps", Object: "configuration", Err: err,
 		Remedy: "what was there before stays; try again"}
+}
+
+// Lost says whether another writer removed a resource since it was last asked.
+func (s *Store) Lost() (lost bool, err error) {
+	err = s.current(func(*live) error {
+		lost, s.lost = s.lost, false
+		return nil
+	})
+	return lost, err
+}
+
+// names are digests of the names of all resources; l may be nil.
+func (l *live) names() []uint64 {
+	if l == nil {
+		return nil
+	}
+	var sums []uint64
+	for k, all := range l.model.res {
+		for name := range all {
+			sums = append(sums, maphash.Comparable(seed, named{k, name}))
+		}
+	}
+	return sums
+}
+
+// has says whether all of them are there.
+func (l *live) has(names []uint64) bool {
+	there := make(map[uint64]struct{}, len(names))
+	for _, sum := range l.names() {
+		there[sum] = struct{}{}
+	}
+	for _, sum := range names {
+		if _, ok := there[sum]; !ok {
+			return false
+		}
+	}
+	return true
 }
 
 // gaveWay is the error of maps that are no longer those in use.
