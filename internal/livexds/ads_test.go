@@ -281,6 +281,9 @@ func TestRefusedIsNotSynced(t *testing.T) {
 	b := newBench(t)
 	b.store.fail = store.ErrNoSpace
 	b.send(cds, &clusterv3.Cluster{Name: "a"})
+	if ok, missing := b.sink.Synced(); ok || missing != "Cluster, Listener" {
+		t.Errorf("synced %v, missing %q", ok, missing)
+	}
 	b.send(lds)
 	if ok, missing := b.sink.Synced(); ok || missing != "Cluster" {
 		t.Errorf("synced %v, missing %q", ok, missing)

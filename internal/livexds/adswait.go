@@ -123,10 +123,14 @@ func (a *Ads) Synced() (ok bool, missing string) {
 // lock held.
 func (a *Ads) note() {
 	missing := a.world.missing()
-	for _, k := range []xds.Kind{xds.KindListener, xds.KindCluster} {
+	var kinds []string
+	for _, k := range []xds.Kind{xds.KindCluster, xds.KindListener} {
 		if !a.come[k] {
-			missing = string(k)
+			kinds = append(kinds, string(k))
 		}
+	}
+	if len(kinds) > 0 {
+		missing = strings.Join(kinds, ", ")
 	}
 	a.absent.Store(&missing)
 }
