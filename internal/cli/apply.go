@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/kmesh-net/kmesh-node/internal/config"
+	"github.com/kmesh-net/kmesh-node/internal/printable"
 	"github.com/kmesh-net/kmesh-node/internal/store"
 	"github.com/kmesh-net/kmesh-node/internal/workload"
 	"github.com/kmesh-net/kmesh-node/internal/xds"
@@ -115,7 +116,7 @@ func printApplied[K interface {
 			text []string
 		}{{"skipped", a.Skipped}, {"warning", a.Warnings}, {"note", a.Notes}} {
 			for _, t := range l.text {
-				if _, err := fmt.Fprintf(c.stderr, "%s: %s\n", l.what, t); err != nil {
+				if _, err := fmt.Fprintf(c.stderr, "%s: %s\n", l.what, printable.Line(t)); err != nil {
 					return err
 				}
 			}

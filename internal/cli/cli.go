@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kmesh-net/kmesh-node/internal/exit"
+	"github.com/kmesh-net/kmesh-node/internal/printable"
 	"github.com/kmesh-net/kmesh-node/loader"
 )
 
@@ -138,7 +139,7 @@ func printError(w io.Writer, err error) {
 	}
 	for _, l := range strings.Split(text, "\n") {
 		if l = strings.TrimSpace(l); l != "" {
-			show(identifier+": ", l)
+			show(identifier+": ", printable.Line(l))
 		}
 	}
 	var v *loader.VerifierError

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/kmesh-net/kmesh-node/internal/events"
+	"github.com/kmesh-net/kmesh-node/internal/printable"
 	"github.com/kmesh-net/kmesh-node/internal/ratelimit"
 	"github.com/kmesh-net/kmesh-node/internal/workload"
 )
@@ -160,7 +161,7 @@ func (l *eventLine) text() string {
 	}
 	for _, w := range []struct{ what, is string }{{"service", l.Service}, {"workload", l.Workload}, {"policy", l.Policy}} {
 		if w.is != "" {
-			fmt.Fprintf(&b, ", %s %s", w.what, w.is)
+			fmt.Fprintf(&b, ", %s %s", w.what, printable.Line(w.is))
 		}
 	}
 	if l.Waypoint {

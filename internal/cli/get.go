@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/kmesh-net/kmesh-node/internal/printable"
 	"github.com/kmesh-net/kmesh-node/loader"
 )
 
@@ -120,7 +121,7 @@ func (c *command) delete() *cli.Command {
 // printDeleted says what a delete removed.
 func (c *command) printDeleted(ctx *cli.Context, kind, name string, n int) error {
 	return c.print(ctx, map[string]any{"kind": kind, "name": name, "deleted": n}, func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, "deleted: %s %s\n", kind, name)
+		_, err := fmt.Fprintf(w, "deleted: %s %s\n", kind, printable.Line(name))
 		return err
 	})
 }

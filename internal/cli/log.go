@@ -62,7 +62,8 @@ func (c *command) newLogger(level, format, mode string) (*logrus.Logger, error) 
 		log.SetOutput(io.Discard)
 		log.AddHook(&journalHook{c.stderr, map[string]string{"KMESH_MODE": mode, "KMESH_RELEASE": version}})
 	default:
-		log.SetFormatter(&logrus.TextFormatter{FullTimestamp: true})
+		// Without colours it quotes what it is given.
+		log.SetFormatter(&logrus.TextFormatter{FullTimestamp: true, DisableColors: true})
 	}
 	return log, nil
 }

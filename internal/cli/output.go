@@ -11,6 +11,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 	"sigs.k8s.io/yaml"
+
+	"github.com/kmesh-net/kmesh-node/internal/printable"
 )
 
 // table is what a command prints for people: a heading, and rows of cells.
@@ -22,7 +24,7 @@ type table struct {
 func (t *table) add(cells ...any) {
 	row := make([]string, len(cells))
 	for i, c := range cells {
-		row[i] = fmt.Sprint(c)
+		row[i] = printable.Line(fmt.Sprint(c))
 	}
 	t.rows = append(t.rows, row)
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -131,7 +130,7 @@ func topTable(mode loader.Mode, r *top.Report) *table {
 	}
 	for i := range r.Services {
 		row := &r.Services[i]
-		cells := []any{printable(row.Service), fmt.Sprintf("%.2f", row.Rate), "-", fmt.Sprintf("%.2f", row.FailureRate),
+		cells := []any{row.Service, fmt.Sprintf("%.2f", row.Rate), "-", fmt.Sprintf("%.2f", row.FailureRate),
 			row.Connects, row.Refused, row.Timeouts, row.Errors}
 		if row.Took > 0 {
 			cells[2] = row.Took.Round(time.Microsecond)
@@ -142,16 +141,6 @@ func topTable(mode loader.Mode, r *top.Report) *table {
 		t.add(cells...)
 	}
 	return t
-}
-
-// printable keeps a name on its line.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return '?'
-		}
-		return r
-	}, s)
 }
 
 // sampler reads counters, and has them counted for as long as it reads.

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"strings"
 	"syscall"
+
+	"github.com/kmesh-net/kmesh-node/internal/printable"
 )
 
 // Exit codes, a contract with units and scripts.
@@ -33,7 +35,7 @@ type Error struct {
 
 func (e *Error) Error() string {
 	var b strings.Builder
-	for _, s := range []string{e.Step, e.Object} {
+	for _, s := range []string{e.Step, printable.Line(e.Object)} {
 		if s != "" {
 			b.WriteString(s)
 			b.WriteString(": ")

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/kmesh-net/kmesh-node/internal/printable"
 )
 
 // View is how a report is shown on a terminal.
@@ -89,7 +91,7 @@ func (v *View) Lines(r *Report) []string {
 	lines := []string{v.fit(v.Title), v.fit(v.totals(r)), v.mark(bold, v.fit(head))}
 	rows := r.Services[v.Top:min(v.Top+v.Rows(), len(r.Services))]
 	for i := range rows {
-		line := pad(clean(rows[i].Service), name)
+		line := pad(printable.Columns(rows[i].Service), name)
 		for _, c := range columns {
 			line += fmt.Sprintf("%*s", len(c.head), c.cell(&rows[i]))
 		}
@@ -155,16 +157,6 @@ func cut(s string, width int) string {
 }
 
 func pad(s string, width int) string { return fmt.Sprintf("%-*s", width, cut(s, width-1)) }
-
-// clean makes a name harmless to a terminal, and one column for each of its bytes.
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
-			return '?'
-		}
-		return r
-	}, s)
-}
 
 func rate(v float64) string {
 	switch {

@@ -12,6 +12,7 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/kmesh-net/kmesh-node/internal/printable"
 	"github.com/kmesh-net/kmesh-node/proto/security"
 	"github.com/kmesh-net/kmesh-node/proto/workload"
 )
@@ -109,12 +110,7 @@ func typeName(url string) string {
 // Clip shortens what comes from outside for a message of one line.
 func Clip(s string) string {
 	const most = 200
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == 0xfffd {
-			return '?'
-		}
-		return r
-	}, s)
+	s = printable.Line(s)
 	if len(s) <= most {
 		return s
 	}

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package printable makes text of others harmless to a terminal. Data for programs is
+// printed as it is.
+package printable
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Line keeps s on its line: a question mark stands for each character that cannot be
+// seen, as controls of terminals and of the direction of text are.
+func Line(s string) string {
+	return keep(s, func(r rune) bool { return unicode.IsPrint(r) && r != utf8.RuneError })
+}
+
+// Columns is Line of a text that is one column wide for each byte.
+func Columns(s string) string {
+	return keep(s, func(r rune) bool { return r >= ' ' && r <= '~' })
+}
+
+func keep(s string, is func(rune) bool) string {
+	return strings.Map(func(r rune) rune {
+		if is(r) {
+			return r
+		}
+		return '?'
+	}, s)
+}
