@@ -104,6 +104,33 @@ func TestNamesFollowTheClustersInDelta(t *testing.T) {
 	equal(t, "subscribed to", asked(t, p, n, ofType(EndpointType)).Subscribe, []string{"a"})
 }
 
+// What is removed does not count any more, and leaves no version behind: what another
+// writer gives that name later is not what the control plane sent.
+func TestWhatIsRemovedIsForgotten(t *testing.T) {
+	both(t, func(t *testing.T, v Variant) {
+		p, s, c := begun(t, v)
+		r := versioned(of(t, ClusterType, named("a")...), "2")
+		if v == Delta {
+			r.Removed = []string{"b"}
+		}
+		exchange(t, s, r)
+		exchange(t, s, versioned(of(t, EndpointType, assigned("a")...), "e2"))
+		for _, st := range c.State().Types {
+			if st.Resources != 1 {
+				t.Errorf("%d of %s are in force", st.Resources, st.TypeURL)
+			}
+		}
+		if v == SotW {
+			return // it tells no versions
+		}
+		c.sink.mu.Lock()
+		c.sink.held[ClusterType]["b"] = nil
+		c.sink.mu.Unlock()
+		s.End(nil)
+		wantInitial(t, p, c, "map[a:2 b:]")
+	})
+}
+
 // All names gone, and back: nothing that means everything is asked for.
 func TestNoNamesAreNotAllNames(t *testing.T) {
 	p, s, _ := begun(t, SotW)
