@@ -16,12 +16,9 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
-	"golang.org/x/net/netutil"
 )
 
 const (
-	// maxConnections wait for no more than themselves: another one is accepted when
-	// one of them ends.
 	maxConnections = 64
 	maxHeader      = 16 << 10
 	headerTime     = 5 * time.Second
@@ -83,12 +80,12 @@ func Serve(cfg Config) (*Server, error) {
 	}
 	s.open = reachable(s.listener.Addr())
 	s.http = &http.Server{
-		Handler: s.handler(), ReadHeaderTimeout: headerTime, ReadTimeout: headerTime, WriteTimeout: writeTime,
-		IdleTimeout: idleTime, MaxHeaderBytes: maxHeader, ErrorLog: log.New(debugLog{cfg.Log}, "admin: ", 0),
+		Handler: answering(s.handler()), ConnContext: withGuest,
+		ReadHeaderTimeout: headerTime, ReadTimeout: headerTime, WriteTimeout: writeTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader, ErrorLog: log.New(debugLog{cfg.Log}, "admin: ", 0),
 	}
 	go func() {
 		defer close(s.done)
-		if err := s.http.Serve(netutil.LimitListener(s.listener, maxConnections)); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.http.Serve(newRoom(s.listener, maxConnections)); !errors.Is(err, http.ErrServerClosed) {
 			cfg.Log.WithError(err).Error("the admin endpoint has ended")
 		}
 	}()

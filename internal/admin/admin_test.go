@@ -223,10 +223,17 @@ func TestOtherHostsReadAlone(t *testing.T) {
 	}
 }
 
-// One that is over the limit is answered once another one ends, not before.
+// One that is over the limit is answered at once where others say nothing, or not all of a
+// request; where all are being answered, once one of them ends.
 func TestConnectionsAreLimited(t *testing.T) {
-	u := serve(t, loopback, nil)
-	dial := func() net.Conn {
+	answer := make(chan struct{})
+	u := serve(t, loopback, func(cfg *Config) {
+		cfg.Ready = func(ctx context.Context) []string {
+			<-answer
+			return nil
+		}
+	})
+	dial := func(words string) net.Conn {
 		c, err := net.Dial("tcp", u.Addr().String())
 		if err != nil {
 			t.Fatal(err)
@@ -236,28 +243,43 @@ func TestConnectionsAreLimited(t *testing.T) {
 				t.Error(err)
 			}
 		})
+		if _, err := io.WriteString(c, words); err != nil {
+			t.Fatal(err)
+		}
 		return c
 	}
-	first := dial()
-	for range maxConnections - 1 {
-		dial()
+	read := func(c net.Conn, patience time.Duration) error {
+		if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
+			t.Fatal(err)
+		}
+		_, err := c.Read(make([]byte, 1))
+		return err
 	}
-	over := dial()
-	if _, err := io.WriteString(over, "GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n"); err != nil {
-		t.Fatal(err)
+	const request = " HTTP/1.0\r\nHost: localhost\r\n\r\n"
+	for i := range 2 * maxConnections {
+		dial([]string{"", "GET /h"}[i%2])
 	}
-	b := make([]byte, 1)
-	if err := over.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
-		t.Fatal(err)
+	if err := read(dial("GET /healthz"+request), headerTime/2); err != nil {
+		t.Errorf("beside silent ones: %v", err)
 	}
-	if _, err := over.Read(b); !errors.Is(err, os.ErrDeadlineExceeded) {
+	var busy []net.Conn
+	for range maxConnections {
+		busy = append(busy, dial("GET /readyz"+request))
+	}
+	for _, c := range busy {
+		if err := read(c, 10*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("one that is being answered: %v", err)
+		}
+	}
+	over := dial("GET /healthz" + request)
+	if err := read(over, 100*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("one more than the limit is answered: %v", err)
 	}
-	if err := errors.Join(over.SetReadDeadline(time.Time{}), first.Close()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := over.Read(b); err != nil {
-		t.Error(err)
+	close(answer)
+	for _, c := range append(busy, over) {
+		if err := read(c, headerTime); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

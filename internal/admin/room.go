@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package admin
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// room is a listener with so many connections at once. Where there is no place for another
+// one, that which has been silent for the longest time gives up its own, so that silence
+// keeps no probe waiting; where all are being answered, one of them has to end.
+type room struct {
+	net.Listener
+	places int
+
+	mu     sync.Mutex
+	left   *sync.Cond // a guest, or closed
+	guests map[*guest]struct{}
+	closed bool
+}
+
+// guest is a connection in a room.
+type guest struct {
+	net.Conn
+	room   *room
+	busy   bool      // it is being answered
+	silent time.Time // since when it is not
+}
+
+func newRoom(l net.Listener, places int) *room {
+	r := &room{Listener: l, places: places, guests: map[*guest]struct{}{}}
+	r.left = sync.NewCond(&r.mu)
+	return r
+}
+
+func (r *room) Accept() (net.Conn, error) {
+	c, err := r.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	g := &guest{Conn: c, room: r, silent: time.Now()}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.guests) >= r.places && !r.closed && !r.sendAway() {
+		r.left.Wait()
+	}
+	if r.closed {
+		return nil, errors.Join(net.ErrClosed, c.Close())
+	}
+	r.guests[g] = struct{}{}
+	return g, nil
+}
+
+// sendAway ends the connection that has been silent for the longest time, if one is.
+func (r *room) sendAway() bool {
+	var longest *guest
+	for g := range r.guests {
+		if !g.busy && (longest == nil || g.silent.Before(longest.silent)) {
+			longest = g
+		}
+	}
+	if longest == nil {
+		return false
+	}
+	delete(r.guests, longest)
+	_ = longest.Conn.Close() // its server finds it closed, and is told
+	return true
+}
+
+func (r *room) Close() error {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	r.left.Broadcast()
+	return r.Listener.Close()
+}
+
+func (g *guest) Close() error {
+	g.room.mu.Lock()
+	delete(g.room.guests, g)
+	g.room.mu.Unlock()
+	g.room.left.Broadcast()
+	return g.Conn.Close()
+}
+
+func (g *guest) set(busy bool) {
+	g.room.mu.Lock()
+	g.busy, g.silent = busy, time.Now()
+	g.room.mu.Unlock()
+	g.room.left.Broadcast() // it may be sent away
+}
+
+type guestKey struct{}
+
+func withGuest(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, guestKey{}, c)
+}
+
+// answering marks the connections that are being answered.
+func answering(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if g, ok := r.Context().Value(guestKey{}).(*guest); ok {
+			g.set(true)
+			defer g.set(false)
+		}
+		next.ServeHTTP(w, r)
+	})
+}
