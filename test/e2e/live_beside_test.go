@@ -91,6 +91,40 @@ func TestLiveWorkloadApplyBesideRun(t *testing.T) {
 	s.stop(exitDone)
 }
 
+// What is deleted by hand comes back at a turn, though the control plane has no news.
+func TestLiveWhatIsDeletedByHandComesBack(t *testing.T) {
+	for mode, which := range map[string][][]string{
+		"ads":      {{"cluster", "a"}, {"listener", vipA}},
+		"workload": {{"workload", uid("a-" + ip1)}, {"service", "ns/" + hostOf("a")}},
+	} {
+		t.Run(mode, func(t *testing.T) {
+			n := newNodeOf(t, "")
+			net := newFabric(t)
+			net.pod(t).serveFast(vipA, at(ip1, 8080))
+			p := net.pod(t, clientIP)
+			cp := controlplane.NewLive(controlplane.Config{})
+			serving(t, cp)
+			if err := cp.Set(within(t), saidAll(t, cds(edsCluster("a")), eds(assigned("a", at(ip1, 8080))),
+				lds(listener(vipA, toCluster("a"))))...); err != nil {
+				t.Fatal(err)
+			}
+			if err := cp.Change(said(t, aOf(8080, ip1))); err != nil {
+				t.Fatal(err)
+			}
+			s := n.linkedOf("", cp.Address(), "", "--mode", mode, "--reconcile-interval", "500ms")
+			s.hear(0, "READY=1")
+			n.want(exitDone, "--mode", mode, "enroll", "--netns", p.path)
+			c := p.client(0)
+			for _, words := range which {
+				comesToReachFast(t, c, vipA, at(ip1, 8080))
+				n.want(exitDone, append([]string{"--mode", mode, "delete"}, words...)...)
+			}
+			comesToReachFast(t, c, vipA, at(ip1, 8080))
+			s.stop(exitDone)
+		})
+	}
+}
+
 // Another build, and the other mode, take over from a run that a control plane configures:
 // no connection is missed or misrouted, for the other mode knows it all before this one goes.
 func TestLiveUpgradeAndModeChangeMissNoConnection(t *testing.T) {
