@@ -304,14 +304,15 @@ struct km_stats {
 
 /* km_log: RINGBUF of struct km_log_entry, what the data plane tells of single connects and
  * packets; nobody is woken for it. km_watch: ARRAY, one entry, mmapable: who watches. Where
- * nobody does, these words are all that is read. */
+ * nobody does, these words are all that is read. Who does prolongs his time, so that one that
+ * was killed costs nothing soon. Times are CLOCK_MONOTONIC, ns; 0: no, and no clock is read. */
 #define KM_LOG_BYTES (64u << 10)
 enum km_log_level { KM_LOG_OFF = 0, KM_LOG_ERROR = 1, KM_LOG_INFO = 2, KM_LOG_DEBUG = 3 };
 struct km_watch {
 	__u64 level;	   /* enum km_log_level */
 	__u64 lost;	   /* entries that found no room in km_log */
-	__u64 count;	   /* workload mode: count connects by service, 0 or 1 */
-	__u64 count_until; /* or until then: CLOCK_MONOTONIC, ns; 0: no */
+	__u64 level_until; /* level is off after that */
+	__u64 count_until; /* workload mode: count connects by service until then */
 	__u64 reserved[4];
 };
 enum km_log_what {

@@ -4,7 +4,6 @@
 #define KMESH_LOG_H
 
 #include <linux/bpf.h>
-#include <stdbool.h>
 #include <bpf/bpf_helpers.h>
 #include "bpf/maps_watch.h"
 
@@ -12,7 +11,9 @@ static __always_inline struct km_watch *logs(enum km_log_level level)
 {
 	struct km_watch *ctl = watch_now();
 
-	return ctl && *(const volatile __u64 *)&ctl->level >= level ? ctl : NULL;
+	if (!ctl || *(const volatile __u64 *)&ctl->level < level)
+		return NULL;
+	return goes_on(&ctl->level_until) ? ctl : NULL;
 }
 
 /* A new entry, to be filled in and given to log_send; NULL: nobody asked for it, or there

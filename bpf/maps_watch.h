@@ -4,6 +4,7 @@
 #define KMESH_MAPS_WATCH_H
 
 #include <linux/bpf.h>
+#include <stdbool.h>
 #include <bpf/bpf_helpers.h>
 #include "bpf/abi.h"
 
@@ -25,6 +26,20 @@ static __always_inline struct km_watch *watch_now(void)
 	__u32 zero = 0;
 
 	return bpf_map_lookup_elem(&km_watch, &zero);
+}
+
+/* Does this time of km_watch go on? When it is over, that is written down: it spares later
+ * connects the clock. One who prolongs it within that very moment is forgotten until he asks
+ * again. */
+static __always_inline bool goes_on(__u64 *time)
+{
+	__u64 until = *(const volatile __u64 *)time;
+
+	if (!until || bpf_ktime_get_ns() < until)
+		return until;
+	if (*(volatile __u64 *)time == until)
+		*(volatile __u64 *)time = 0;
+	return false;
 }
 
 #endif

@@ -18,24 +18,12 @@
  * at the least, is of a connect of this socket that got no SYN out. */
 #define OPENING_TICKS 1024u
 
-/* Does anybody want to know? When the time of the last one who did is over, that is written
- * down: it spares later connects the clock. One who prolongs it within that very moment
- * is forgotten until he asks again. */
+/* Does anybody want to know? */
 static __always_inline bool counting(void)
 {
 	struct km_watch *w = watch_now();
-	__u64 until;
 
-	if (!w)
-		return false;
-	if (*(const volatile __u64 *)&w->count)
-		return true;
-	until = *(const volatile __u64 *)&w->count_until;
-	if (!until || bpf_ktime_get_ns() < until)
-		return until;
-	if (*(volatile __u64 *)&w->count_until == until)
-		*(volatile __u64 *)&w->count_until = 0;
-	return false;
+	return w && goes_on(&w->count_until);
 }
 
 /* Did anybody of late? What connect noted then is counted: without the clock. */
@@ -43,7 +31,7 @@ static __always_inline bool counted(void)
 {
 	const struct km_watch *w = watch_now();
 
-	return w && (*(const volatile __u64 *)&w->count | *(const volatile __u64 *)&w->count_until);
+	return w && *(const volatile __u64 *)&w->count_until;
 }
 
 static __always_inline struct kw_openings *opening_bucket(__u64 cookie)

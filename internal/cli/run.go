@@ -57,7 +57,7 @@ func (c *command) run() *cli.Command {
 			if err := d.addAdmin(ctx, interval); err != nil {
 				return err
 			}
-			if err := d.addDataLog(ctx); err != nil {
+			if err := d.addDataLog(ctx, interval); err != nil {
 				return err
 			}
 			if cfg.Mode == loader.Workload {
@@ -285,6 +285,7 @@ func (d *daemon) turn(ctx context.Context) {
 	}
 	repaired, err := d.loader.Reconcile(ctx)
 	d.tell(repaired)
+	err = errors.Join(err, d.datalog.turn())
 	if err == nil && d.live != nil {
 		d.live.sink.Look()
 	}

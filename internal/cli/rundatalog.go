@@ -23,7 +23,8 @@ const (
 	countAuto       = "auto"
 	countOn         = "on"
 	countOff        = "off"
-	// countedFor is how long one who scraped is taken to come again.
+	// countedFor is how long one who scraped is taken to come again, and a run that was
+	// killed has connects counted at most, unless its turns are rarer.
 	countedFor = 5 * time.Minute
 )
 
@@ -40,6 +41,8 @@ type dataLog struct {
 	d     *daemon
 	first datalog.Level
 	count string // of --service-counters
+	// countFor is what countOn asks for at each turn.
+	countFor time.Duration
 
 	mu     sync.Mutex
 	watch  *datalog.Watch // nil: not started
@@ -63,12 +66,13 @@ func readDataLog(ctx *cli.Context) (level datalog.Level, count string, err error
 	return level, count, err
 }
 
-func (d *daemon) addDataLog(ctx *cli.Context) error {
+func (d *daemon) addDataLog(ctx *cli.Context, interval time.Duration) error {
 	level, count, err := readDataLog(ctx)
 	if err != nil {
 		return err
 	}
-	d.datalog = &dataLog{d: d, first: level, count: count, limit: ratelimit.Limiter{PerSecond: linesPerSecond}}
+	d.datalog = &dataLog{d: d, first: level, count: count, countFor: max(countedFor, 2*interval),
+		limit: ratelimit.Limiter{PerSecond: linesPerSecond}}
 	d.parts = append(d.parts, d.datalog)
 	return nil
 }
@@ -82,10 +86,12 @@ func (l *dataLog) start(context.Context) error {
 	})
 	if err == nil {
 		l.watch.SetLevel(datalog.Off)
-		l.watch.Count(l.count == countOn)
 	}
 	l.mu.Unlock()
 	if err != nil {
+		return err
+	}
+	if err := l.turn(); err != nil {
 		return err
 	}
 	return l.SetLevel(l.first.String())
@@ -96,7 +102,9 @@ func (l *dataLog) close() error {
 	err := l.SetLevel(datalog.Off.String())
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.watch.Count(false)
+	if l.count == countOn {
+		l.watch.CountNoMore()
+	}
 	err = errors.Join(err, l.watch.Close())
 	l.watch = nil
 	return err
@@ -112,6 +120,16 @@ func (l *dataLog) Level() (string, error) {
 		return "", &exit.Error{Code: exit.NotUp, Step: "get log level", Object: "data plane", Err: errNotYet, Remedy: "ask again"}
 	}
 	return l.watch.Level().String(), nil
+}
+
+// turn has connects counted until some time after the next turn, where they always are.
+func (l *dataLog) turn() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.count != countOn {
+		return nil
+	}
+	return l.watch.CountFor(l.countFor)
 }
 
 // scraped has connects counted for one who comes again.

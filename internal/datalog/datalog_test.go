@@ -3,6 +3,7 @@
 package datalog
 
 import (
+	"context"
 	"encoding/binary"
 	"net/netip"
 	"os"
@@ -13,6 +14,8 @@ import (
 
 	bpf "github.com/aquasecurity/libbpfgo"
 	"golang.org/x/sys/unix"
+
+	"github.com/kmesh-net/kmesh-node/internal/bpfmap"
 )
 
 // An entry lies as struct km_log_entry does, field by field.
@@ -91,13 +94,13 @@ func TestLevelsHaveNames(t *testing.T) {
 	}
 }
 
-// newWatch is a km_watch, as the loader makes it, and a look at its words.
-func newWatch(t *testing.T) (w *Watch, word func(i int) uint64) {
+// newMap is a map as the loader makes it.
+func newMap(t *testing.T, typ bpf.MapType, key, value, entries int, flags uint32) *bpf.BPFMapLow {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("needs root: it makes a BPF map")
 	}
-	m, err := bpf.CreateMap(bpf.MapTypeArray, "watch", 4, 64, 1, &bpf.BPFMapCreateOpts{MapFlags: unix.BPF_F_MMAPABLE})
+	m, err := bpf.CreateMap(typ, "watch", key, value, entries, &bpf.BPFMapCreateOpts{MapFlags: flags})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +109,15 @@ func newWatch(t *testing.T) (w *Watch, word func(i int) uint64) {
 			t.Error(err)
 		}
 	})
-	if w, err = OpenWatch(m.FileDescriptor()); err != nil {
+	return m
+}
+
+// newWatch is a km_watch, and a look at its words.
+func newWatch(t *testing.T) (w *Watch, word func(i int) uint64) {
+	t.Helper()
+	m := newMap(t, bpf.MapTypeArray, 4, 64, 1, unix.BPF_F_MMAPABLE)
+	w, err := OpenWatch(m.FileDescriptor())
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -124,71 +135,69 @@ func newWatch(t *testing.T) (w *Watch, word func(i int) uint64) {
 	}
 }
 
+// Words of km_watch.
+const (
+	levelAt      = 0
+	levelUntilAt = 2
+	countUntilAt = 3
+)
+
 func TestWhatIsWatchedProgramsRead(t *testing.T) {
 	w, word := newWatch(t)
 	w.SetLevel(Debug)
-	if word(0) != 3 || w.Level() != Debug {
-		t.Errorf("level %d", word(0))
+	if word(levelAt) != 3 || w.Level() != Debug || word(levelUntilAt) != 0 {
+		t.Errorf("level %d until %d", word(levelAt), word(levelUntilAt))
 	}
-	for _, on := range []bool{true, false} {
-		w.Count(on)
-		if got, err := w.Counts(); (word(2) == 1) != on || got != on || err != nil {
-			t.Errorf("%v: %d, %v, %v", on, word(2), got, err)
-		}
-	}
-}
-
-func TestCountingForATimeEnds(t *testing.T) {
-	w, word := newWatch(t)
 	if err := w.CountFor(time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	if on, err := w.Counts(); !on || err != nil {
-		t.Errorf("%v, %v", on, err)
+	if left := lasts(t, word(countUntilAt)); left < 59*time.Minute || left > time.Hour {
+		t.Errorf("counting for %v", left)
 	}
-	w.CountNoMore()
-	if word(3) != 0 {
-		t.Errorf("until %d", word(3))
-	}
-	if err := w.CountFor(-time.Second); err != nil {
-		t.Fatal(err)
-	}
-	if on, err := w.Counts(); on || err != nil {
-		t.Errorf("after its time: %v, %v", on, err)
+	if w.CountNoMore(); word(countUntilAt) != 0 {
+		t.Errorf("counting until %d", word(countUntilAt))
 	}
 }
 
-func TestCountingLastsAsLongAsAnybodyLooks(t *testing.T) {
-	w, word := newWatch(t)
-	count := func(d time.Duration) uint64 {
-		t.Helper()
-		if err := w.CountFor(d); err != nil {
-			t.Fatal(err)
-		}
-		return word(3)
-	}
-	set := func(until uint64) { *(*uint64)(unsafe.Pointer(&w.w.count_until)) = until }
-	count(time.Hour)
-	set(1 << 62) // another one who looks has prolonged it
-	w.CountNoMore()
-	if word(3) != 1<<62 {
-		t.Errorf("another one's time was ended: %d", word(3))
-	}
-	if got := count(time.Hour); got != 1<<62 {
-		t.Errorf("another one's time was cut to %d", got)
-	}
-	now, err := monotonic()
+// lasts is how far away a time is.
+func lasts(t *testing.T, until uint64) time.Duration {
+	t.Helper()
+	now, err := bpfmap.Now()
 	if err != nil {
 		t.Fatal(err)
 	}
-	others := uint64(now + time.Minute)
-	set(others)
-	count(time.Hour)
-	if got := count(2 * time.Hour); got <= others {
-		t.Errorf("until %d, another one's %d", got, others)
+	return time.Duration(until) - now
+}
+
+// A reader that follows no more without having been closed is as one that was killed.
+func TestALevelLastsAsLongAsSomebodyReads(t *testing.T) {
+	const lease = 3 * time.Second
+	w, word := newWatch(t)
+	r, err := NewReader(newMap(t, bpf.MapTypeRingbuf, 0, 0, 1<<16, 0).FileDescriptor(), w)
+	if err != nil {
+		t.Fatal(err)
 	}
-	w.CountNoMore()
-	if word(3) != others {
-		t.Errorf("until %d, another one's %d", word(3), others)
+	w.SetLevel(Info)
+	first := word(levelUntilAt)
+	if left := lasts(t, first); left < lease-time.Second || left > lease {
+		t.Errorf("before anybody follows it lasts %v", left)
+	}
+	ctx, kill := context.WithCancel(t.Context())
+	defer kill()
+	looks := 0
+	err = r.Follow(ctx, func([]Entry, uint64) {
+		if looks++; word(levelUntilAt) > first || looks == 50 {
+			kill()
+		}
+	})
+	killed := word(levelUntilAt)
+	if err != nil || killed <= first || w.Level() != Info {
+		t.Errorf("%v, level %v until %d, first %d", err, w.Level(), killed, first)
+	}
+	if left := lasts(t, killed); left > lease {
+		t.Errorf("who was killed costs something for %v", left)
+	}
+	if r.Close(); word(levelUntilAt) != 0 {
+		t.Errorf("after the reader the level lasts until %d", word(levelUntilAt))
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/kmesh-net/kmesh-node/internal/bpfmap"
 	"github.com/kmesh-net/kmesh-node/internal/ring"
 )
 
@@ -16,11 +17,13 @@ const look = 100 * time.Millisecond
 type Reader struct {
 	ring  *ring.Ring
 	watch *Watch
+	lease *bpfmap.Lease // of the level
 	lost  uint64
 }
 
 // NewReader reads the map at fd, which may be closed after that, from now on: what is in it is of
-// an earlier reader's time.
+// an earlier reader's time. The level that is set holds while it follows, and a few seconds on
+// where it is killed.
 func NewReader(fd int, w *Watch) (*Reader, error) {
 	r, err := ring.Open(fd, entrySize)
 	if err != nil {
@@ -30,11 +33,19 @@ func NewReader(fd int, w *Watch) (*Reader, error) {
 		r.Close()
 		return nil, err
 	}
-	return &Reader{ring: r, watch: w, lost: w.Lost()}, nil
+	l := bpfmap.NewLease(word(&w.w.level_until))
+	if _, err := l.Renew(); err != nil {
+		r.Close()
+		return nil, err
+	}
+	return &Reader{ring: r, watch: w, lease: l, lost: w.Lost()}, nil
 }
 
-// Close frees what the Reader holds.
-func (r *Reader) Close() { r.ring.Close() }
+// Close ends the level and frees what the Reader holds.
+func (r *Reader) Close() {
+	r.lease.End()
+	r.ring.Close()
+}
 
 // Follow calls do with what programs told since the last time, ten times a second and once
 // more when ctx ends, which is no error. lost counts what found no room in between.
@@ -45,6 +56,9 @@ func (r *Reader) Follow(ctx context.Context, do func(entries []Entry, lost uint6
 		select {
 		case <-ctx.Done():
 		case <-tick.C:
+			if _, err := r.lease.Renew(); err != nil {
+				return err
+			}
 		}
 		var l []Entry
 		if err := r.ring.Drain(func(b []byte) error { l = append(l, decode(b)); return nil }); err != nil {

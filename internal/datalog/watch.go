@@ -55,12 +55,11 @@ func ParseLevel(s string) (Level, error) {
 }
 
 // Watch is km_watch, which programs read. Its methods may be called from any goroutine, those
-// of counting for a time from one at a time.
+// of counting from one at a time.
 type Watch struct {
-	mem []byte
-	w   *C.struct_km_watch
-	// last is until when CountFor made it last, and before what was there.
-	last, before uint64
+	mem      []byte
+	w        *C.struct_km_watch
+	counting *bpfmap.Lease
 }
 
 // OpenWatch opens the map at fd, which may be closed after that.
@@ -69,7 +68,8 @@ func OpenWatch(fd int) (*Watch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("map km_watch: %w", err)
 	}
-	return &Watch{mem: mem, w: (*C.struct_km_watch)(unsafe.Pointer(&mem[0]))}, nil
+	w := (*C.struct_km_watch)(unsafe.Pointer(&mem[0]))
+	return &Watch{mem: mem, w: w, counting: bpfmap.NewLease(word(&w.count_until))}, nil
 }
 
 // Close frees what the Watch holds; what was set stays.
@@ -85,60 +85,15 @@ func word(at *C.__u64) *uint64 { return (*uint64)(unsafe.Pointer(at)) }
 // Level is the level that is set.
 func (w *Watch) Level() Level { return Level(atomic.LoadUint64(word(&w.w.level))) }
 
-// SetLevel is in force for the next connect.
+// SetLevel is in force for the next connect, while there is a Reader.
 func (w *Watch) SetLevel(l Level) { atomic.StoreUint64(word(&w.w.level), uint64(l)) }
 
 // Lost counts the entries that found no room, ever.
 func (w *Watch) Lost() uint64 { return atomic.LoadUint64(word(&w.w.lost)) }
 
-// Count has workload mode count connects by service, or no longer.
-func (w *Watch) Count(on bool) {
-	var v uint64
-	if on {
-		v = 1
-	}
-	atomic.StoreUint64(word(&w.w.count), v)
-}
-
-// CountFor has it do so for d from now on, and longer where somebody else asked for that.
-func (w *Watch) CountFor(d time.Duration) error {
-	now, err := monotonic()
-	if err != nil {
-		return err
-	}
-	until := uint64(now + d)
-	for {
-		have := atomic.LoadUint64(word(&w.w.count_until))
-		if have >= until {
-			return nil
-		}
-		if atomic.CompareAndSwapUint64(word(&w.w.count_until), have, until) {
-			if have != w.last {
-				w.before = have
-			}
-			w.last = until
-			return nil
-		}
-	}
-}
+// CountFor has workload mode count connects by service for d from now on, and longer where
+// somebody else asked for that.
+func (w *Watch) CountFor(d time.Duration) error { return w.counting.Extend(d) }
 
 // CountNoMore takes back what CountFor did, unless somebody else has prolonged it.
-func (w *Watch) CountNoMore() {
-	atomic.CompareAndSwapUint64(word(&w.w.count_until), w.last, w.before)
-	w.last, w.before = 0, 0
-}
-
-// Counts says whether connects are counted.
-func (w *Watch) Counts() (bool, error) {
-	now, err := monotonic()
-	return atomic.LoadUint64(word(&w.w.count)) != 0 || atomic.LoadUint64(word(&w.w.count_until)) > uint64(now), err
-}
-
-// monotonic is the clock that programs read.
-func monotonic() (time.Duration, error) {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
-		return 0, fmt.Errorf("read clock: %w", err)
-	}
-	return time.Duration(ts.Nano()), nil
-}
+func (w *Watch) CountNoMore() { w.counting.End() }

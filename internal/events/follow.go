@@ -61,7 +61,7 @@ func Follow(ctx context.Context, m Maps, h Handler) (err error) {
 	defer func() { err = errors.Join(err, l.close()) }()
 
 	for ctx.Err() == nil {
-		renewed, err := l.renew()
+		renewed, err := l.Renew()
 		if err != nil {
 			return err
 		}
@@ -84,7 +84,7 @@ func Follow(ctx context.Context, m Maps, h Handler) (err error) {
 			return err
 		}
 	}
-	l.end()
+	l.End()
 	if err := r.Drain(decoded(h.Event)); err != nil {
 		return err
 	}

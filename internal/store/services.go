@@ -14,13 +14,14 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/kmesh-net/kmesh-node/internal/bpfmap"
 	"github.com/kmesh-net/kmesh-node/internal/served"
 )
 
 // Services returns what connects counted for each cluster, by name. No message is
 // read: it costs a walk over the endpoints.
 func (s *Store) Services() ([]served.Counters, error) {
-	now, err := monotonic()
+	now, err := bpfmap.Now()
 	if err != nil {
 		return nil, err
 	}

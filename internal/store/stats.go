@@ -16,9 +16,9 @@ import (
 	"time"
 	"unsafe"
 
-	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/kmesh-net/kmesh-node/internal/bpfmap"
 	"github.com/kmesh-net/kmesh-node/internal/config"
 )
 
@@ -113,7 +113,7 @@ func (s *Store) Endpoints(cluster string) ([]EndpointState, error) {
 	}
 	defer C.free(unsafe.Pointer(array))
 
-	now, err := monotonic()
+	now, err := bpfmap.Now()
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +124,7 @@ func (s *Store) Endpoints(cluster string) ([]EndpointState, error) {
 	return l, nil
 }
 
-func endpointState(e *C.struct_deserial_endpoint, now uint64) EndpointState {
+func endpointState(e *C.struct_deserial_endpoint, now time.Duration) EndpointState {
 	ip := *(*[16]byte)(unsafe.Pointer(&e.ip))
 	st := EndpointState{
 		Address:    netip.AddrPortFrom(netip.AddrFrom16(ip).Unmap(), uint16(e.port)),
@@ -143,19 +143,10 @@ func endpointState(e *C.struct_deserial_endpoint, now uint64) EndpointState {
 	if e.ok > 0 {
 		st.LatencyAvg = time.Duration(e.latency_ns / e.ok)
 	}
-	if until := uint64(e.ejected_until); until > now {
-		st.EjectedFor = time.Duration(until - now)
+	if until := time.Duration(e.ejected_until); until > now {
+		st.EjectedFor = until - now
 	}
 	return st
-}
-
-// monotonic is the clock of the data plane's time stamps.
-func monotonic() (uint64, error) {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
-		return 0, fmt.Errorf("read clock: %w", err)
-	}
-	return uint64(ts.Nano()), nil
 }
 
 // sortByKey sorts by the key that people read.

@@ -3,11 +3,13 @@
 package e2e
 
 import (
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -84,8 +86,61 @@ func TestTheDataPlanesLogInAdsMode(t *testing.T) {
 	}
 	setLevel(t, a, "info")
 	s.stop(exitDone)
-	if l := level(t, n); l != 0 {
-		t.Errorf("the level after run has ended: %d", l)
+	if l, until := n.watched(levelAt), n.watched(levelUntilAt); l != 0 || until != 0 {
+		t.Errorf("the level after run has ended: %d until %d", l, until)
+	}
+}
+
+// The level lasts longer than what is asked for at a time, and not much longer than who reads.
+func TestTheDataPlanesLogEndsWithARunThatIsKilled(t *testing.T) {
+	n, _, c := ward(t)
+	s := n.in(t).serve("--data-log-level", "debug")
+	n.apply(cds(static("a", epA1)), lds(listener(service, toCluster("a"))))
+	time.Sleep(lease + time.Second)
+	s.wantTold(func() { wantReach(t, c, service, epA1) }, nil, "connect to "+service+": sent to "+epA1+" of cluster a")
+	s.signal(unix.SIGKILL)
+	s.ended(-1)
+	before := n.logged()
+	wantReach(t, c, service, epA1)
+	if n.logged() == before {
+		t.Error("nobody is there who reads, and the level is off at once")
+	}
+	time.Sleep(lease)
+	before = n.logged()
+	wantReach(t, c, service, epA1)
+	if after := n.logged(); after != before {
+		t.Errorf("%v after the run was killed its level is in force: %d bytes more", lease, after-before)
+	}
+	if l, until := n.watched(levelAt), n.watched(levelUntilAt); l != 3 || until != 0 {
+		t.Errorf("the level is %d until %d: each connect reads the clock for that", l, until)
+	}
+	s = n.serve("--data-log-level", "info")
+	s.wantTold(func() { wantReach(t, c, service, epA1) }, nil, "connect to "+service+": sent to "+epA1+" of cluster a")
+}
+
+// Each turn prolongs it, the end of run ends it, and one that is killed leaves minutes.
+func TestServiceCountersLastAsLongAsTheRun(t *testing.T) {
+	m, _ := lane(t)
+	n := m.in(t)
+	s := n.serve("--service-counters", "on", "--reconcile-interval", "200ms")
+	first := n.watched(countUntilAt)
+	if first == 0 {
+		t.Error("nothing is counted")
+	}
+	becomes(t, "prolonged", func() bool { return n.watched(countUntilAt) > first })
+	s.stop(exitDone)
+	if until := n.watched(countUntilAt); until != 0 {
+		t.Errorf("after run has ended it is counted until %d", until)
+	}
+	s = n.serve("--service-counters", "on")
+	s.signal(unix.SIGKILL)
+	s.ended(-1)
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		t.Fatal(err)
+	}
+	if left := time.Duration(int64(n.watched(countUntilAt)) - now.Nano()); left <= 0 || left > 5*time.Minute {
+		t.Errorf("after run was killed it is counted for %v", left)
 	}
 }
 
@@ -111,15 +166,55 @@ func TestTheDataPlanesLogInWorkloadMode(t *testing.T) {
 		"connect to "+at(serverIP, 7000)+": left alone: its network namespace is not enrolled")
 }
 
-// level is what programs read.
-func level(t *testing.T, n *node) byte {
-	t.Helper()
-	value := make([]byte, 64)
-	pin := filepath.Join(n.bpf, "kmesh_node", "ads", "map", "km_watch")
-	if err := mapElem(pin, unix.BPF_MAP_LOOKUP_ELEM, make([]byte, 4), value); err != nil {
-		t.Fatal(err)
+// lease is how long a level lasts without its reader.
+const lease = 3 * time.Second
+
+// Words of km_watch.
+const (
+	levelAt      = 0
+	levelUntilAt = 2
+	countUntilAt = 3
+)
+
+// anyMode is the pin of a map that each mode has, in the one that is up.
+func (n *node) anyMode(name string) string {
+	n.t.Helper()
+	l, err := filepath.Glob(filepath.Join(n.bpf, "kmesh_node", "*", "map", name))
+	if err != nil || len(l) != 1 {
+		n.t.Fatalf("%s is pinned at %v: %v", name, l, err)
 	}
-	return value[0]
+	return l[0]
+}
+
+// watched is a word of km_watch.
+func (n *node) watched(word int) uint64 {
+	n.t.Helper()
+	value := make([]byte, 64)
+	if err := mapElem(n.anyMode("km_watch"), unix.BPF_MAP_LOOKUP_ELEM, make([]byte, 4), value); err != nil {
+		n.t.Fatal(err)
+	}
+	return binary.NativeEndian.Uint64(value[8*word:])
+}
+
+// logged is how many bytes programs have written into km_log, ever: the position that the
+// kernel keeps in the second page of a ring.
+func (n *node) logged() uint64 {
+	n.t.Helper()
+	fd, err := openPin(n.anyMode("km_log"))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	page := os.Getpagesize()
+	mem, err := unix.Mmap(fd, int64(page), page, unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	position := binary.NativeEndian.Uint64(mem)
+	if err := unix.Munmap(mem); err != nil {
+		n.t.Fatal(err)
+	}
+	return position
 }
 
 // However many lines there are, those of the process stay few, and it is told.
