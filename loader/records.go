@@ -83,7 +83,7 @@ func (k *node) readRecords(enrolled func(cookie uint64) bool) ([]recorded, error
 		switch d := &out[i]; {
 		case r.Boot != boot:
 			d.fate, d.why = recordDropped, "it is of another boot"
-		case r.Released && enrolled(r.Cookie) && !sharesNamespace(list, r):
+		case r.Released && enrolled(r.Cookie) && !podrecord.Shared(list, r):
 			d.fate, d.why = recordEnds, "the container runtime took it back"
 		case r.Released:
 			d.fate, d.why = recordDropped, "the container runtime took it back"
@@ -95,11 +95,6 @@ func (k *node) readRecords(enrolled func(cookie uint64) bool) ([]recorded, error
 		}
 	}
 	return out, nil
-}
-
-// sharesNamespace says whether another attachment of the same namespace stands.
-func sharesNamespace(list []*podrecord.Record, r *podrecord.Record) bool {
-	return slices.ContainsFunc(list, func(o *podrecord.Record) bool { return o != r && o.Cookie == r.Cookie && !o.Released })
 }
 
 // knownNetns are the ids of the km_netns in use, and of those that give way to it: who was

@@ -78,6 +78,8 @@ func TestUpDoesWithRecordsWhatPlanSays(t *testing.T) {
 			h.enroll(ended.Netns)
 			ended.Released = true
 			must(t, h.cfg.PodRecords().Write(ended))
+			old.Cookie = ended.Cookie // which another boot gave to another namespace
+			must(t, h.cfg.PodRecords().Write(old))
 			// Another attachment of the same pod stands.
 			both := h.told("both", newPod(t, "10.1.0.6/24"))
 			h.enroll(both.Netns)

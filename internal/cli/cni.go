@@ -70,11 +70,11 @@ func cniWord(ctx *cli.Context) (string, error) {
 
 func (c *command) editNetworks(ctx *cli.Context, cfg *loader.Config, word string, at cni.Place) (*cni.Outcome, error) {
 	if word == "uninstall" {
-		list, invalid, err := cfg.PodRecords().List()
+		inUse, err := cfg.PodRecords().InUse()
 		if err != nil {
 			return nil, err
 		}
-		return cni.Uninstall(at, len(list)+len(invalid))
+		return cni.Uninstall(at, inUse)
 	}
 	s, err := cniSettings(ctx, cfg)
 	if err != nil {

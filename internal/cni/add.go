@@ -90,7 +90,7 @@ func (c *call) decide(rec *podrecord.Record, err error) error {
 		return nil
 	}
 	if rec != nil {
-		err = errors.Join(err, c.dir.Remove(rec.ContainerID, rec.IfName))
+		err = errors.Join(err, c.release(rec)) // it may have been enrolled before, or until the last step
 	}
 	return failure(err)
 }
@@ -102,7 +102,10 @@ func (c *call) lateAdd(rec *podrecord.Record) {
 		c.onTime(nil, text+": the pod of container "+c.args.ContainerID+" is not managed until the next turn of kmesh-node run, or up", nil)
 		return
 	}
-	c.onTime(types.NewError(types.ErrTryAgainLater, text, ""), "", func() error { return c.dir.Remove(rec.ContainerID, rec.IfName) })
+	// What was enrolled by then DEL releases, or the next turn.
+	released := *rec
+	released.Released = true
+	c.onTime(types.NewError(types.ErrTryAgainLater, text, ""), "", func() error { return c.dir.Write(&released) })
 }
 
 // checkNetns refuses what is no network namespace, and that of the runtime itself, before

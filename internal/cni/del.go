@@ -38,13 +38,21 @@ func (p *plugin) del(args *skel.CmdArgs) error {
 }
 
 // release takes the enrolment of a record back, unless another attachment of the same pod
-// stands, and removes the record.
+// stands, and removes the record. What another boot enrolled went with it, and the cookie
+// is another namespace's now.
 func (c *call) release(rec *podrecord.Record) error {
-	others, err := c.others(rec)
+	boot, err := podrecord.Boot()
 	if err != nil {
 		return err
 	}
-	if !others {
+	if rec.Boot != boot {
+		return c.dir.Remove(rec.ContainerID, rec.IfName)
+	}
+	last, err := c.last(rec)
+	if err != nil {
+		return err
+	}
+	if last {
 		err = c.insist(func(h *loader.Handles) error { return h.ReleaseRecorded(rec) })
 	}
 	if err != nil && absent(err) && len(loader.ModesUp(&c.data)) > 0 {
@@ -58,15 +66,19 @@ func (c *call) release(rec *podrecord.Record) error {
 	return c.dir.Remove(rec.ContainerID, rec.IfName)
 }
 
-// others says whether another attachment of the namespace is recorded.
-func (c *call) others(rec *podrecord.Record) (bool, error) {
+// last says whether no other attachment of the namespace stands. Of those that are released
+// at the same time who marks the record last sees all others marked.
+func (c *call) last(rec *podrecord.Record) (bool, error) {
 	list, err := c.records()
-	for _, r := range list {
-		if r.Cookie == rec.Cookie && !r.Released && (r.ContainerID != rec.ContainerID || r.IfName != rec.IfName) {
-			return true, err
-		}
+	if err != nil || !podrecord.Shared(list, rec) {
+		return err == nil, err
 	}
-	return false, err
+	rec.Released = true
+	if err := c.dir.Write(rec); err != nil {
+		return false, err
+	}
+	list, err = c.records()
+	return err == nil && !podrecord.Shared(list, rec), err
 }
 
 // records are those that can be read; the others are told of.

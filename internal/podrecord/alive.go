@@ -5,6 +5,7 @@ package podrecord
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -24,6 +25,30 @@ func Identify(path string) (dev, ino uint64, err error) {
 	var st unix.Stat_t
 	err = unix.Stat(path, &st)
 	return uint64(st.Dev), st.Ino, err
+}
+
+// Shared says whether another attachment of the record's namespace stands.
+func Shared(list []*Record, r *Record) bool {
+	return slices.ContainsFunc(list, func(o *Record) bool {
+		return o.Cookie == r.Cookie && o.Boot == r.Boot && !o.Released && (o.ContainerID != r.ContainerID || o.IfName != r.IfName)
+	})
+}
+
+// InUse counts the attachments that a runtime may take back, those that cannot be read
+// included.
+func (d Dir) InUse() (int, error) {
+	list, invalid, err := d.List()
+	if err != nil || len(list) == 0 {
+		return len(invalid), err
+	}
+	boot, err := Boot()
+	n := len(invalid)
+	for _, r := range list {
+		if r.Boot == boot && !r.Released && r.InPlace() {
+			n++
+		}
+	}
+	return n, err
 }
 
 // InPlace says whether the record's path still names its namespace. Where it does not, the

@@ -143,6 +143,47 @@ func TestRecordsAreWrittenAtOnce(t *testing.T) {
 	}
 }
 
+// Who counts as an attachment that stands: of this boot, not taken back, its namespace there.
+func TestWhatStands(t *testing.T) {
+	d := newDir(t)
+	boot, err := Boot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(id string, change func(*Record)) *Record {
+		t.Helper()
+		r := sample(id)
+		r.Boot, r.Netns = boot, "/proc/self/ns/net"
+		if r.Dev, r.Ino, err = Identify(r.Netns); err == nil {
+			change(r)
+			err = d.Write(r)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	pod := write("pod", func(*Record) {})
+	write("old", func(r *Record) { r.Boot = "another" })
+	write("released", func(r *Record) { r.Released = true })
+	write("gone", func(r *Record) { r.Cookie, r.Ino = 9, 1 })
+	look := func(inUse int, shared bool) {
+		t.Helper()
+		list, _, err := d.List()
+		n, inUseErr := d.InUse()
+		if err := errors.Join(err, inUseErr); err != nil || n != inUse || Shared(list, pod) != shared {
+			t.Errorf("%d in use, shared %v, %v; want %d, %v", n, Shared(list, pod), err, inUse, shared)
+		}
+	}
+	look(1, false)
+	write("pod", func(r *Record) { r.IfName = "eth1" })
+	look(2, true)
+	if err := os.WriteFile(d.path("cut@eth0.json"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	look(3, true)
+}
+
 func TestSweepRemovesWhatAKilledWriterLeft(t *testing.T) {
 	d := newDir(t)
 	if err := d.Write(sample("a")); err != nil {
