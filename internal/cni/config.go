@@ -100,6 +100,9 @@ func parse(data []byte) (c *config, unknown []string, err error) {
 		}
 		unknown = append(unknown, name)
 	}
+	if _, said := fields["cni.dev/valid-attachments"]; said && c.attachments == nil {
+		c.attachments = []types.GCAttachment{} // null is how libcni says that there is none
+	}
 	if bytes.Equal(bytes.TrimSpace(c.prevResult), []byte("null")) {
 		c.prevResult = nil
 	}

@@ -5,14 +5,12 @@ package cni
 import (
 	"encoding/json"
 	"errors"
-	"io"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 )
 
@@ -41,6 +39,9 @@ func TestConfigIsReadWithItsDefaults(t *testing.T) {
 	}
 	if c.FailurePolicy != Closed || c.timeout != 300*time.Millisecond || c.BpfFsPath != "/b" || c.attachments == nil || c.ExcludeNamespaces[0] != "kube-system" {
 		t.Errorf("%+v", c)
+	}
+	if c, _, err = parse([]byte(`{"name": "n", "cni.dev/valid-attachments": null}`)); err != nil || c.attachments == nil {
+		t.Errorf("no attachment is valid: %+v, %v", c, err)
 	}
 }
 
@@ -115,6 +116,8 @@ func TestPreviousResultThatIsWrongIsRefused(t *testing.T) {
 		`"x"`:                     "prevResult",
 		`{"cniVersion": "7.0.0"}`: "prevResult",
 		`{"cniVersion": "1.0.0", "ips": [{"address": "10.0.0.300/24"}]}`: "10.0.0.300",
+		`{"cniVersion": "0.4.0", "interfaces": [null]}`:                  "null",
+		`{"cniVersion": "0.4.0", "ips": [null]}`:                         "null",
 	} {
 		c := &config{cniVersion: "1.0.0", prevResult: json.RawMessage(text)}
 		if _, err := c.previous(); err == nil || !strings.Contains(err.Error(), word) {
@@ -146,15 +149,4 @@ func FuzzConfig(f *testing.F) {
 			t.Errorf("hands on %q", p.out)
 		}
 	})
-}
-
-// What ADD refused for its names can be taken away: a runtime would try for ever.
-func TestDelOfNamesThatAddRefuses(t *testing.T) {
-	for id, dev := range map[string]string{strings.Repeat("a", 201): "eth0", "../x": "eth0", "a": "eth0:1"} {
-		p := &plugin{limit: make(chan time.Duration, 1), err: io.Discard}
-		args := &skel.CmdArgs{ContainerID: id, IfName: dev, StdinData: []byte(`{"cniVersion":"1.0.0","name":"n","type":"kmesh-cni"}`)}
-		if err := p.del(args); err != nil {
-			t.Errorf("DEL of %s, %s: %v", id, dev, err)
-		}
-	}
 }

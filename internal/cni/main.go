@@ -33,7 +33,7 @@ func Main(objects fs.FS, release string) int {
 	p := &plugin{objects: objects, began: time.Now(), limit: make(chan time.Duration, 1), out: os.Stdout, err: os.Stderr}
 	done := make(chan *types.Error, 1)
 	go func() {
-		if err := boundStdin(); err != nil {
+		if err := errors.Join(boundStdin(), dropNetns()); err != nil {
 			done <- types.NewError(types.ErrIOFailure, err.Error(), "")
 			return
 		}
@@ -78,10 +78,19 @@ func (p *plugin) answer(e *types.Error) int {
 	return 1
 }
 
+// dropNetns keeps skel from opening the namespace behind DEL, which needs none: what is at
+// the path by then may block.
+func dropNetns() error {
+	if os.Getenv("CNI_COMMAND") != "DEL" {
+		return nil
+	}
+	return os.Unsetenv("CNI_NETNS")
+}
+
 // boundStdin puts what is read of standard input, up to a limit, in its place: skel reads
 // all that there is.
 func boundStdin() error {
-	if os.Getenv("CNI_COMMAND") == "VERSION" {
+	if c := os.Getenv("CNI_COMMAND"); c == "" || c == "VERSION" {
 		return nil // it may be a terminal
 	}
 	data, err := readLimited(os.Stdin, maxInput)

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/netip"
+	"slices"
 
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
@@ -30,13 +31,19 @@ func (c *config) previous() (*previous, error) {
 			"put this plugin behind the one that makes the interface, as kmesh-node cni install does")
 	}
 	var head struct {
-		CNIVersion string `json:"cniVersion"`
+		CNIVersion string      `json:"cniVersion"`
+		Interfaces []*struct{} `json:"interfaces"`
+		IPs        []*struct{} `json:"ips"`
 	}
 	if err := json.Unmarshal(c.prevResult, &head); err != nil {
 		return nil, invalid("prevResult", err, "")
 	}
 	if head.CNIVersion == "" {
 		return nil, invalid("prevResult.cniVersion", errors.New("it is missing"), "")
+	}
+	// The conversion between versions does not look out for them.
+	if slices.Contains(head.Interfaces, nil) || slices.Contains(head.IPs, nil) {
+		return nil, invalid("prevResult", errors.New("one of interfaces and ips is null"), "")
 	}
 	res, err := version.NewResult(head.CNIVersion, c.prevResult)
 	if err != nil {
@@ -69,10 +76,7 @@ func podIPs(res types.Result) ([]netip.Addr, error) {
 	}
 	var l []netip.Addr
 	for _, ip := range r.IPs {
-		if ip == nil {
-			return nil, errors.New("one of them is null")
-		}
-		if i := ip.Interface; i != nil && *i >= 0 && *i < len(r.Interfaces) && r.Interfaces[*i] != nil && r.Interfaces[*i].Sandbox == "" {
+		if i := ip.Interface; i != nil && *i >= 0 && *i < len(r.Interfaces) && r.Interfaces[*i].Sandbox == "" {
 			continue // of the host's end
 		}
 		a, ok := netip.AddrFromSlice(ip.Address.IP)

@@ -6,7 +6,9 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -64,6 +66,17 @@ func TestCNIUninstallGivesTheNetworkBack(t *testing.T) {
 	r.del(p) // as the runtime knows the network from before
 	uninstall("uninstalled: " + filepath.Join(r.bin, "kmesh-cni"))
 	uninstall("nothing to change")
+	// Of a pod that went meanwhile no runtime tells a plugin that its network does not have.
+	r.install()
+	r.add("10.3.0.2")
+	gone := r.sandbox("10.3.0.3")
+	run(t, "", "ip", "netns", "add", gone.name+"x")
+	gone.path += "x"
+	if _, err := r.tryAdd(gone); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "", "ip", "netns", "del", gone.name+"x")
+	uninstall("stays: the runtime calls it for 1 pods")
 	refused(t, exitUsage, m.run("cni", "remove"), "install, uninstall")
 	refused(t, exitNotReady, m.run("cni", "install", "--cni-conf-dir", t.TempDir()), "no network is configured")
 }
@@ -205,6 +218,95 @@ func TestCNIGarbageIsCollected(t *testing.T) {
 	}
 	if err := r.cni.GCNetworkList(context.Background(), r.list, nil); err != nil || !m.cookies()[kept.cookie()] {
 		t.Errorf("GC that does not say what is valid: %v, enrolled %v", err, m.cookies())
+	}
+	if err := r.cni.GCNetworkList(context.Background(), r.list, &libcni.GCArgs{}); err != nil || m.cookies()[kept.cookie()] {
+		t.Errorf("GC of a node without pods: %v, enrolled %v", err, m.cookies())
+	}
+}
+
+// A record of another boot is of no namespace: its cookie is another pod's by now.
+func TestCNIRecordOfAnotherBoot(t *testing.T) {
+	m := newMesh(t)
+	r := newRuntime(m.node, m.net)
+	p := r.add("10.3.0.1")
+	text, err := os.ReadFile(r.records()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	boot := regexp.MustCompile(`"boot":"[^"]*"`)
+	stale := func(id string) *pod {
+		t.Helper()
+		text := strings.Replace(boot.ReplaceAllString(string(text), `"boot":"another"`), `"`+p.name+`"`, `"`+id+`"`, 1)
+		if err := os.WriteFile(r.runFile(".pods/"+id+"@eth0.json"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return &pod{name: id, path: p.path}
+	}
+	r.del(stale("old"))
+	if !m.cookies()[p.cookie()] || len(r.records()) != 1 {
+		t.Errorf("DEL of a pod of another boot: enrolled %v, records %v", m.cookies(), r.records())
+	}
+	stale("older")
+	r.del(p)
+	if len(m.cookies()) > 0 {
+		t.Error("DEL releases nothing beside a record of another boot")
+	}
+}
+
+// An ADD that fails takes back what it did, and what one before did.
+func TestCNIAddThatFailsLeavesNothing(t *testing.T) {
+	m := newMesh(t)
+	m.backends()
+	m.apply(wds(serviceA(), a1(), wpod("p", "10.3.0.1")))
+	r := newRuntime(m.node, m.net, "--cni-failure-policy", "closed", "--cni-timeout", "1s")
+	p := r.add("10.3.0.1")
+	run(t, "", "ip", "-n", p.name, "link", "del", "eth0") // a runtime tries again from the start
+	free := takeLocks(t, r.runFile(".store.lock"))
+	_, err := r.tryAdd(p)
+	wantCode(t, err, types.ErrTryAgainLater, "lock")
+	free()
+	if len(m.cookies()) > 0 || len(r.records()) > 0 {
+		t.Errorf("enrolled %v, records %v", m.cookies(), r.records())
+	}
+	r.del(p)
+}
+
+// A path that blocks who opens it, in place of a namespace, is waited for by nobody.
+func TestCNINamespaceThatIsNone(t *testing.T) {
+	m := newMesh(t)
+	r := newRuntime(m.node, m.net)
+	p := r.add("10.3.0.1")
+	cookie := p.cookie()
+	path := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	none := &pod{name: p.name, path: path}
+	_, err := r.tryAdd(&pod{name: "other", path: path})
+	if err == nil {
+		t.Error("ADD of a FIFO succeeds")
+	}
+	r.del(none)
+	if m.cookies()[cookie] {
+		t.Error("DEL releases nothing")
+	}
+	refused(t, exitUsage, m.run("enroll", "--netns", path), "not a network namespace")
+}
+
+// Called by hand the plugin says what it is, and waits for nothing.
+func TestCNIPluginByHand(t *testing.T) {
+	m := newMesh(t)
+	r := newRuntime(m.node, m.net)
+	in, open, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	defer open.Close()
+	cmd := exec.Command(filepath.Join(r.bin, "kmesh-cni"))
+	cmd.Stdin = in
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "protocol versions supported") {
+		t.Errorf("%v: %s", err, out)
 	}
 }
 
