@@ -298,6 +298,9 @@ func TestAddresses(t *testing.T) {
 
 func wantInUse(t *testing.T, address string, want error) {
 	t.Helper()
+	if err := Try(address); err == nil || want != nil && !errors.Is(err, want) {
+		t.Errorf("a try: %v", err)
+	}
 	s, err := Serve(Config{Address: address, Log: logrus.New()})
 	if err == nil {
 		t.Fatal(errors.Join(errors.New("it listens"), s.Close()))
@@ -314,6 +317,20 @@ func TestAnAddressInUseIsNamed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	serve(t, "unix:"+path, nil)
 	wantInUse(t, "unix:"+path, ErrInUse)
+}
+
+func TestATryLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	address := "unix:" + filepath.Join(dir, "s")
+	for range 2 {
+		if err := Try(address); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if l, err := os.ReadDir(dir); err != nil || len(l) > 0 {
+		t.Errorf("%v, %v", l, err)
+	}
+	serve(t, address, nil)
 }
 
 func TestAUnixSocketIsTheOwnersAlone(t *testing.T) {

@@ -52,6 +52,18 @@ func Check(address string) error {
 	return nil
 }
 
+// Try says whether Serve can have the address now, and leaves nothing there.
+func Try(address string) error {
+	l, unlink, err := listen(address)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(l.Close(), unlink()); err != nil {
+		return listenError(address, err, "")
+	}
+	return nil
+}
+
 // listen returns the listener of an address, and what takes its name away at the end.
 func listen(address string) (_ net.Listener, unlink func() error, err error) {
 	if path, ok := strings.CutPrefix(address, unixPrefix); ok {

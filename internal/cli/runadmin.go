@@ -63,12 +63,18 @@ func (d *daemon) addAdmin(ctx *cli.Context, interval time.Duration) error {
 	if err := admin.Check(address); err != nil {
 		return usage("--admin-address %w", err)
 	}
+	must := ctx.IsSet("admin-address")
+	if must { // or the start would fail when the data plane is up
+		if err := admin.Try(address); err != nil {
+			return err
+		}
+	}
 	named := ctx.Uint(metricsServices)
 	if named > maxNamed {
 		return usage("--%s %d is more than %d", metricsServices, named, maxNamed)
 	}
 	ranking := metrics.Ranking{Limit: int(named)}
-	a := &adminPart{policies: ranking, services: ranking, d: d, must: ctx.IsSet("admin-address"), interval: interval, dumping: make(chan struct{}, 1)}
+	a := &adminPart{policies: ranking, services: ranking, d: d, must: must, interval: interval, dumping: make(chan struct{}, 1)}
 	a.look.Read, a.read = a.findReasons, a.sections
 	a.groups = a.newGroups()
 	a.cfg = admin.Config{

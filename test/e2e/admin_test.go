@@ -242,7 +242,7 @@ func TestTheAdminEndpointIsNobodyElses(t *testing.T) {
 	}
 }
 
-// Whose address is taken runs without it, unless it was asked for.
+// Whose address is taken runs without it, unless it was asked for: then nothing is touched.
 func TestAnAdminAddressThatIsTaken(t *testing.T) {
 	n := newNode(t)
 	l, err := net.Listen("tcp", "127.0.0.1:15200")
@@ -250,10 +250,13 @@ func TestAnAdminAddressThatIsTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
+	refused(t, exitNotReady, n.run("run", "--admin-address=127.0.0.1:15200"), "listen", "127.0.0.1:15200", "another process", "--admin-address")
+	if l := n.pins(); len(l) > 0 {
+		t.Errorf("it ended, and left %v", l)
+	}
 	s := n.serve()
 	s.logged("level=warning", "no admin endpoint", "127.0.0.1:15200", "another process")
 	s.stop(exitDone)
-	refused(t, exitNotReady, n.run("run", "--admin-address=127.0.0.1:15200"), "listen", "127.0.0.1:15200", "another process", "--admin-address")
 	refused(t, exitUsage, n.run("run", "--admin-address=nowhere"), "--admin-address", "HOST:PORT")
 	s = n.serve("--admin-address=off")
 	if strings.Contains(s.said(), "admin endpoint") {
