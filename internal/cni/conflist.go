@@ -191,11 +191,13 @@ func entryOf(s Settings, gap []byte) ([]byte, error) {
 	return lines.Bytes(), nil
 }
 
-// readLimited reads at most so much.
+var errLong = errors.New("it is too long")
+
+// readLimited reads at most so much; errLong: there is more.
 func readLimited(r io.Reader, most int64) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(r, most+1))
 	if err == nil && int64(len(data)) > most {
-		err = fmt.Errorf("more than %d bytes", most)
+		err = fmt.Errorf("%w: more than %d bytes", errLong, most)
 	}
 	return data, err
 }

@@ -22,32 +22,28 @@ type confFile struct {
 	info fs.FileInfo
 }
 
+// errNoFile says that there is nothing to read, for runtimes neither.
+var errNoFile = errors.New("not a regular file")
+
 // read reads a file of a network.
-func read(path string) (*confFile, *list, error) {
+func read(path string) (*confFile, error) {
 	path, err := filepath.EvalSymlinks(path)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer f.Close()
 	c := &confFile{path: path}
 	if c.info, err = f.Stat(); err == nil && !c.info.Mode().IsRegular() {
-		err = errors.New("not a regular file")
+		err = errNoFile
 	}
 	if err == nil {
 		c.data, err = readLimited(f, maxList)
 	}
-	if err != nil {
-		return nil, nil, err
-	}
-	l, err := parseList(c.data)
-	if err != nil {
-		return nil, nil, err
-	}
-	return c, l, nil
+	return c, err
 }
 
 // errEdited says that somebody else wrote the file meanwhile.
@@ -82,8 +78,8 @@ func writeBeside(path string, mode fs.FileMode, from io.Reader, ready func(*os.F
 	_, err = io.Copy(f, from)
 	for _, step := range []func() error{
 		func() error { return f.Chmod(mode) },
+		f.Sync, // it takes long, and ready is to be true of the moment of the rename
 		func() error { return ready(f) },
-		f.Sync,
 		func() error { return os.Rename(f.Name(), path) },
 	} {
 		if err == nil {

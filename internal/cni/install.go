@@ -9,6 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+
+	"github.com/containernetworking/cni/libcni"
+	"golang.org/x/sys/unix"
 
 	"github.com/kmesh-net/kmesh-node/internal/exit"
 )
@@ -31,6 +35,9 @@ type Outcome struct {
 
 // maxList is far above any network configuration list.
 const maxList = 1 << 20
+
+// listSuffix ends the names of lists. What else runtimes read are single plugins.
+const listSuffix = ".conflist"
 
 // Install puts the program at self into the directory of plugins and our entry into the
 // network that runtimes use: the first of the files, by name. The program comes first: a
@@ -59,11 +66,23 @@ func Install(at Place, self string, s Settings) (*Outcome, error) {
 	if bytes.Equal(text, file.data) {
 		return out, nil
 	}
-	if err := file.replace(text); err != nil {
-		return nil, notReady("write network", file.path, err, "run it again")
+	if err := file.write(text, out); err != nil {
+		return nil, err
 	}
-	out.Changed = append(out.Changed, file.path)
 	return out, nil
+}
+
+// write puts another text in the file's place, and says so in out.
+func (c *confFile) write(text []byte, out *Outcome) error {
+	err := c.replace(text)
+	switch {
+	case errors.Is(err, errEdited):
+		return notReady("write network", c.path, err, "run it again")
+	case err != nil:
+		return notReady("write network", c.path, err, "make its directory writable")
+	}
+	out.Changed = append(out.Changed, c.path)
+	return nil
 }
 
 // Uninstall takes our entry out of every network and removes the program, which stays
@@ -75,31 +94,26 @@ func Uninstall(at Place, inUse int) (*Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
+	var edits []func() error // once it is known that each can be made
 	for _, path := range files {
-		file, l, err := read(path)
+		file, text, err := freed(path)
 		if err != nil {
-			continue // never ours
+			return nil, err
 		}
-		changed := false
-		for l.own() >= 0 {
-			changed = true
-			if l, err = parseList(l.without()); err != nil {
-				return nil, rejected(path, fmt.Errorf("without %s: %w", Name, err), "remove the file, or put the network's plugin into it")
-			}
+		if file != nil {
+			edits = append(edits, func() error { return file.write(text, out) })
 		}
-		if !changed {
-			continue
+	}
+	for _, edit := range edits {
+		if err := edit(); err != nil {
+			return nil, err
 		}
-		if err := file.replace(l.data); err != nil {
-			return nil, notReady("write network", path, err, "run it again")
-		}
-		out.Changed = append(out.Changed, path)
 	}
 	if inUse > 0 {
 		out.Notes = append(out.Notes, fmt.Sprintf("%s stays: the runtime calls it for %d pods that are there; run this again when they are gone", out.Plugin, inUse))
 		return out, nil
 	}
-	err = os.Remove(out.Plugin)
+	err = unix.Unlink(out.Plugin) // os.Remove takes a directory, too
 	switch {
 	case err == nil:
 		out.Changed = append(out.Changed, out.Plugin)
@@ -107,6 +121,41 @@ func Uninstall(at Place, inUse int) (*Outcome, error) {
 		return nil, notReady("remove plugin", out.Plugin, err, "remove it by hand")
 	}
 	return out, nil
+}
+
+// freed reads a file and returns its text without our entry; nil where it has none. What
+// cannot be edited and may have it is an error: to remove the program fails every pod then.
+func freed(path string) (*confFile, []byte, error) {
+	file, err := read(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, errNoFile):
+		return nil, nil, nil
+	case err != nil:
+		return nil, nil, unread(path, err)
+	}
+	l, err := parseList(file.data)
+	switch {
+	case errors.Is(err, errSingle), err != nil && !bytes.Contains(file.data, []byte(Name)):
+		return nil, nil, nil
+	case err != nil:
+		return nil, nil, rejected(path, err, "mend it, or take "+Name+" out of it by hand")
+	case l.own() < 0:
+		return nil, nil, nil
+	}
+	for l.own() >= 0 {
+		if l, err = parseList(l.without()); err != nil {
+			return nil, nil, rejected(path, fmt.Errorf("without %s: %w", Name, err), "remove the file, or put the network's plugin into it")
+		}
+	}
+	return file, l.data, nil
+}
+
+// unread is an error about a file that runtimes read, perhaps.
+func unread(path string, err error) error {
+	if errors.Is(err, errLong) {
+		return rejected(path, err, "take it out of the directory, if it is no network's")
+	}
+	return notReady("read network", path, err, "run as root")
 }
 
 // files lists those that runtimes read, in their order.
@@ -120,32 +169,52 @@ func (at Place) files() ([]string, error) {
 	}
 	var l []string
 	for _, e := range entries {
-		if slices.Contains([]string{".conf", ".conflist", ".json"}, filepath.Ext(e.Name())) && !e.IsDir() {
+		if slices.Contains([]string{".conf", listSuffix, ".json"}, filepath.Ext(e.Name())) && !e.IsDir() {
 			l = append(l, filepath.Join(at.ConfDir, e.Name()))
 		}
 	}
 	return l, nil
 }
 
-// network is the one that runtimes use. They pass over files that they cannot read.
+// passed says why runtimes pass over a file: libcni reads it for them.
+func passed(path string, file *confFile) error {
+	if filepath.Ext(path) == listSuffix {
+		_, err := libcni.NetworkConfFromFile(path)
+		return err
+	}
+	_, err := libcni.NetworkPluginConfFromBytes(file.data)
+	return err
+}
+
+// network is the one that runtimes use, which has to be one that can be edited exactly.
 func (at Place) network(out *Outcome) (*confFile, *list, error) {
 	files, err := at.files()
 	if err != nil {
 		return nil, nil, err
 	}
 	for _, path := range files {
-		file, l, err := read(path)
-		switch {
-		case err == nil:
-			return file, l, nil
-		case errors.Is(err, errSingle):
-			return nil, nil, rejected(path, err, `write it as a list, NAME.conflist: {"cniVersion": …, "name": …, "plugins": [ … ]}`)
-		case errors.Is(err, os.ErrPermission):
-			return nil, nil, notReady("read network", path, err, "run as root")
+		file, err := read(path)
+		if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, errNoFile) {
+			return nil, nil, unread(path, err)
 		}
-		out.Notes = append(out.Notes, fmt.Sprintf("%s was passed over, as runtimes do: %v", path, err))
+		if err == nil {
+			err = passed(path, file)
+		}
+		if err != nil {
+			out.Notes = append(out.Notes, fmt.Sprintf("%s was passed over, as runtimes do: %v", path, err))
+			continue
+		}
+		if filepath.Ext(path) != listSuffix {
+			return nil, nil, rejected(path, errSingle, `write it as a list, NAME.conflist: {"cniVersion": …, "name": …, "plugins": [ … ]}`)
+		}
+		l, err := parseList(file.data)
+		if err != nil {
+			return nil, nil, rejected(path, err, "write it in another way")
+		}
+		return file, l, nil
 	}
-	return nil, nil, notReady("find network", at.ConfDir, errors.New("no network is configured there"),
+	none := strings.Join(append([]string{"no network is configured there"}, out.Notes...), "; ")
+	return nil, nil, notReady("find network", at.ConfDir, errors.New(none),
 		"install the network's own plugin first, or give --cni-conf-dir the directory of the runtime's networks")
 }
 

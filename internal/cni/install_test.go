@@ -219,11 +219,79 @@ func TestInstallNeedsANetwork(t *testing.T) {
 	h.has(t, "10-n.conflist", lists[0])
 }
 
+// The file that is edited is the first of those that runtimes take; where it is one that
+// cannot be edited exactly none is.
+func TestInstallTakesTheFileThatRuntimesTake(t *testing.T) {
+	for name, x := range map[string]struct {
+		text string
+		word string // of the error; empty: it is passed over
+	}{
+		"10-twice.conflist":  {`{"cniVersion":"1.0.0","name":"m","name":"n","plugins":[{"type":"a"}]}`, "name twice"},
+		"10-long.conflist":   {lists[1] + strings.Repeat(" ", maxList), "too long"},
+		"10-none.conflist":   {`{"cniVersion":"1.0.0","name":"n","plugins":[]}`, ""},
+		"10-type.conflist":   {`{"cniVersion":"1.0.0","name":"n","plugins":[{"mtu":1}]}`, ""},
+		"10-check.conflist":  {`{"cniVersion":"1.0.0","name":"n","disableCheck":7,"plugins":[{"type":"a"}]}`, ""},
+		"10-single.conflist": {`{"cniVersion":"1.0.0","name":"n","type":"a"}`, ""},
+		"10-list.conf":       {lists[1], ""},
+		"10-list.json":       {lists[1], ""},
+	} {
+		h := newHost(t, map[string]string{name: x.text, "20-n.conflist": lists[0]})
+		out, err := Install(h.Place, h.self, Settings{})
+		h.has(t, name, x.text)
+		switch {
+		case x.word == "" && (err != nil || len(out.Notes) != 1 || filepath.Base(out.Network) != "20-n.conflist"):
+			t.Errorf("%s: %+v, %v", name, out, err)
+		case x.word != "" && (exit.Code(err) != exit.Rejected || !strings.Contains(err.Error(), x.word)):
+			t.Errorf("%s: %v", name, err)
+		case x.word != "":
+			h.has(t, "20-n.conflist", lists[0])
+			if _, err := os.Stat(filepath.Join(h.BinDir, Name)); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("%s: the program: %v", name, err)
+			}
+		}
+	}
+	h := newHost(t, map[string]string{"10-a.conflist": "# none"})
+	if _, err := Install(h.Place, h.self, Settings{}); exit.Code(err) != exit.NotReady || !strings.Contains(err.Error(), "10-a.conflist was passed over") {
+		t.Errorf("no file is taken: %v", err)
+	}
+}
+
+// The program does not go while an entry for it may be left, and no file is edited then.
+func TestUninstallTellsOfWhatItCannotEdit(t *testing.T) {
+	ours := `{"cniVersion":"1.0.0","name":"n","plugins":[{"type":"a"},{"type":"kmesh-cni"}]}`
+	for name, text := range map[string]string{
+		"20-twice.conflist": strings.Replace(ours, `"name"`, `"name":"m","name"`, 1),
+		"20-cut.conflist":   ours[:len(ours)-1],
+		"20-long.conflist":  ours + strings.Repeat(" ", maxList),
+	} {
+		h := newHost(t, map[string]string{"10-n.conflist": ours, name: text})
+		plugin := filepath.Join(h.BinDir, Name)
+		h.write(t, plugin, "program")
+		if out, err := Uninstall(h.Place, 0); exit.Code(err) != exit.Rejected || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %+v, %v", name, out, err)
+		}
+		h.has(t, "10-n.conflist", ours)
+		if _, err := os.Stat(plugin); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	h := newHost(t, map[string]string{"05-notes.json": "{", "10-n.conf": `{"name":"kmesh-cni","type":"a"}`})
+	if out, err := Uninstall(h.Place, 0); err != nil || len(out.Changed) > 0 {
+		t.Errorf("files of others: %+v, %v", out, err)
+	}
+	if err := os.Mkdir(filepath.Join(h.BinDir, Name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Uninstall(h.Place, 0); exit.Code(err) != exit.NotReady {
+		t.Errorf("a directory of that name: %v", err)
+	}
+}
+
 // What somebody else wrote in between is not lost.
 func TestReplaceKeepsWhatOthersWrote(t *testing.T) {
 	h := newHost(t, map[string]string{"10-n.conflist": lists[0]})
 	path := filepath.Join(h.ConfDir, "10-n.conflist")
-	file, _, err := read(path)
+	file, err := read(path)
 	if err != nil {
 		t.Fatal(err)
 	}
