@@ -74,7 +74,8 @@ var runtimes = []string{
 }
 
 // parse reads an entry. What it does not know is refused where it looks like a field of
-// ours, and else returned, for a warning: runtimes add fields of their own.
+// ours, and else returned, for a warning: runtimes add fields of their own. With an error
+// about a field, the first one, c is there all the same, and has the default in its place.
 func parse(data []byte) (c *config, unknown []string, err error) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(data, &fields); err != nil {
@@ -87,8 +88,8 @@ func parse(data []byte) (c *config, unknown []string, err error) {
 	into["cni.dev/valid-attachments"] = &c.attachments
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		if at := into[name]; at != nil {
-			if err := json.Unmarshal(fields[name], at); err != nil {
-				return nil, nil, invalid(name, err, "")
+			if e := json.Unmarshal(fields[name], at); e != nil {
+				err = first(err, invalid(name, e, ""))
 			}
 			continue
 		}
@@ -96,7 +97,8 @@ func parse(data []byte) (c *config, unknown []string, err error) {
 			continue
 		}
 		if i := slices.IndexFunc(own, func(o string) bool { return similar(o, name) }); i >= 0 {
-			return nil, nil, invalid(name, errors.New("no such field"), "did you mean "+own[i]+"?")
+			err = first(err, invalid(name, errors.New("no such field"), "did you mean "+own[i]+"?"))
+			continue
 		}
 		unknown = append(unknown, name)
 	}
@@ -106,38 +108,49 @@ func parse(data []byte) (c *config, unknown []string, err error) {
 	if bytes.Equal(bytes.TrimSpace(c.prevResult), []byte("null")) {
 		c.prevResult = nil
 	}
-	return c, unknown, c.check()
+	return c, unknown, first(err, c.check())
 }
 
-// check fills in what is not given and names what is wrong.
+func first(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+// check fills in what is not given, or wrong, and names what is wrong.
 func (c *config) check() (err error) {
 	if c.BpfFsPath == "" {
 		c.BpfFsPath = loader.Default().BpfFsPath
 	}
 	if !filepath.IsAbs(c.BpfFsPath) {
-		return invalid("bpfFsPath", fmt.Errorf("%q is no absolute path", c.BpfFsPath), "give the --bpf-fs-path of kmesh-node")
+		err = invalid("bpfFsPath", fmt.Errorf("%q is no absolute path", c.BpfFsPath), "give the --bpf-fs-path of kmesh-node")
+		c.BpfFsPath = loader.Default().BpfFsPath
 	}
 	if c.FailurePolicy == "" {
 		c.FailurePolicy = Open
 	}
 	if c.FailurePolicy != Open && c.FailurePolicy != Closed {
-		return invalid("failurePolicy", fmt.Errorf("%q: it is %s or %s", c.FailurePolicy, Open, Closed), "")
+		err = first(err, invalid("failurePolicy", fmt.Errorf("%q: it is %s or %s", c.FailurePolicy, Open, Closed), ""))
+		c.FailurePolicy = Open
 	}
-	if c.timeout, err = ParseTimeout(c.Timeout); err != nil {
-		return invalid("timeout", err, "")
+	var e error
+	if c.timeout, e = ParseTimeout(c.Timeout); e != nil {
+		err = first(err, invalid("timeout", e, ""))
+		c.timeout = Timeout
 	}
 	c.logLevel = logrus.WarnLevel
-	if c.LogLevel != "" {
-		if c.logLevel, err = logrus.ParseLevel(c.LogLevel); err != nil {
-			return invalid("logLevel", fmt.Errorf("%q: it is trace, debug, info, warning or error", c.LogLevel), "")
-		}
+	if level, e := logrus.ParseLevel(c.LogLevel); e == nil {
+		c.logLevel = level
+	} else if c.LogLevel != "" {
+		err = first(err, invalid("logLevel", fmt.Errorf("%q: it is trace, debug, info, warning or error", c.LogLevel), ""))
 	}
 	for i, n := range c.ExcludeNamespaces {
-		if err := CheckNamespace(n); err != nil {
-			return invalid(fmt.Sprintf("excludeNamespaces[%d]", i), err, "name a namespace of Kubernetes")
+		if e := CheckNamespace(n); e != nil {
+			err = first(err, invalid(fmt.Sprintf("excludeNamespaces[%d]", i), e, "name a namespace of Kubernetes"))
 		}
 	}
-	return nil
+	return err
 }
 
 var label = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)

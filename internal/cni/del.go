@@ -18,8 +18,11 @@ import (
 // gone already; where kmesh-node is busy the record tells it to release later.
 func (p *plugin) del(args *skel.CmdArgs) error {
 	c, err := p.begin(args)
-	if err != nil {
+	if c == nil {
 		return err
+	}
+	if err != nil { // no pod of the node could be removed for it
+		c.data.Log.Warnf("%s: %v; the default is taken", Name, err)
 	}
 	c.onTime(types.NewError(types.ErrTryAgainLater, fmt.Sprintf("not released within %v", c.cfg.timeout), ""), "", nil)
 	if podrecord.CheckID(args.ContainerID, args.IfName) != nil {
@@ -30,9 +33,13 @@ func (p *plugin) del(args *skel.CmdArgs) error {
 	case errors.Is(err, os.ErrNotExist):
 		return nil
 	case rec == nil:
-		// What cannot be read names no namespace: up forgets that one when it is gone.
 		c.data.Log.Warnf("%s: %v", Name, err)
-		return failure(c.dir.Remove(args.ContainerID, args.IfName))
+		if c.checkNetns() == nil {
+			rec, err = c.record(podOf(args.Args), &previous{})
+		}
+		if rec == nil || err != nil { // what is left up forgets when the namespace is gone
+			return failure(c.dir.Remove(args.ContainerID, args.IfName))
+		}
 	}
 	return failure(c.release(rec))
 }

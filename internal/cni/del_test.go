@@ -29,6 +29,20 @@ func TestDelOfNamesThatAddRefuses(t *testing.T) {
 	}
 }
 
+// A setting that is wrong keeps no pod from being removed.
+func TestDelWithSettingsThatAreWrong(t *testing.T) {
+	for _, field := range []string{`"failurePolicy":"opne"`, `"failurePolcy":"open"`, `"timeout":3`, `"timeout":"1h"`, `"bpfFsPath":"x"`, `"logLevel":"loud"`} {
+		p := &plugin{limit: make(chan time.Duration, 1), err: io.Discard}
+		args := &skel.CmdArgs{ContainerID: "none", IfName: "eth0", StdinData: []byte(`{"cniVersion":"1.0.0","name":"n","type":"kmesh-cni",` + field + `}`)}
+		if err := p.del(args); err != nil {
+			t.Errorf("%s: %v", field, err)
+		}
+		if d := <-p.limit; d != Timeout {
+			t.Errorf("%s: the time is %v", field, d)
+		}
+	}
+}
+
 // newCall is one on a host where nothing is up.
 func newCall(t *testing.T) *call {
 	t.Helper()

@@ -58,7 +58,7 @@ func Install(at Place, self string, s Settings) (*Outcome, error) {
 	}
 	changed, err := copyProgram(self, out.Plugin)
 	if err != nil {
-		return nil, notReady("install plugin", out.Plugin, err, "make "+at.BinDir+", or give --cni-bin-dir the directory of the runtime's plugins")
+		return nil, notReady("install plugin", out.Plugin, err, "make "+at.BinDir+" there and writable, or give --cni-bin-dir the directory of the runtime's plugins")
 	}
 	if changed {
 		out.Changed = append(out.Changed, out.Plugin)

@@ -33,7 +33,7 @@ func Main(objects fs.FS, release string) int {
 	p := &plugin{objects: objects, began: time.Now(), limit: make(chan time.Duration, 1), out: os.Stdout, err: os.Stderr}
 	done := make(chan *types.Error, 1)
 	go func() {
-		if err := errors.Join(boundStdin(), dropNetns()); err != nil {
+		if err := errors.Join(boundStdin(), passNetns()); err != nil {
 			done <- types.NewError(types.ErrIOFailure, err.Error(), "")
 			return
 		}
@@ -78,13 +78,13 @@ func (p *plugin) answer(e *types.Error) int {
 	return 1
 }
 
-// dropNetns keeps skel from opening the namespace behind DEL, which needs none: what is at
+// passNetns keeps skel from opening the namespace behind DEL, which needs none: what is at
 // the path by then may block.
-func dropNetns() error {
+func passNetns() error {
 	if os.Getenv("CNI_COMMAND") != "DEL" {
 		return nil
 	}
-	return os.Unsetenv("CNI_NETNS")
+	return os.Setenv("CNI_NETNS_OVERRIDE", "1")
 }
 
 // boundStdin puts what is read of standard input, up to a limit, in its place: skel reads

@@ -50,10 +50,10 @@ type call struct {
 	dir  podrecord.Dir
 }
 
-// begin reads the configuration.
+// begin reads the configuration. With an error about a field there is a call all the same.
 func (p *plugin) begin(args *skel.CmdArgs) (*call, error) {
 	cfg, unknown, err := parse(args.StdinData)
-	if err != nil {
+	if cfg == nil {
 		return nil, err
 	}
 	p.limit <- cfg.timeout
@@ -67,7 +67,7 @@ func (p *plugin) begin(args *skel.CmdArgs) (*call, error) {
 	if len(unknown) > 0 {
 		c.data.Log.Warnf("%s: the network configuration has fields that it does not know, and leaves alone: %s", Name, strings.Join(unknown, ", "))
 	}
-	return c, nil
+	return c, err
 }
 
 // remaining is what is left of the call's time, less what the end of it may take.
