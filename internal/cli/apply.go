@@ -3,12 +3,14 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/kmesh-net/kmesh-node/internal/config"
+	"github.com/kmesh-net/kmesh-node/internal/exit"
 	"github.com/kmesh-net/kmesh-node/internal/printable"
 	"github.com/kmesh-net/kmesh-node/internal/store"
 	"github.com/kmesh-net/kmesh-node/internal/workload"
@@ -47,7 +49,7 @@ func (c *command) apply() *cli.Command {
 				return err
 			}
 			cfg.Doing("read")
-			docs, err := xds.Load(paths, c.stdin)
+			docs, err := load(ctx.Context, paths, c.stdin)
 			if err != nil {
 				return err
 			}
@@ -56,6 +58,25 @@ func (c *command) apply() *cli.Command {
 			}
 			return c.applyAds(ctx, docs)
 		}}
+}
+
+// load is xds.Load, and ends with ctx: a pipe that nobody writes into ends by itself never.
+func load(ctx context.Context, paths []string, stdin io.Reader) ([]xds.Document, error) {
+	type loaded struct {
+		docs []xds.Document
+		err  error
+	}
+	done := make(chan loaded, 1)
+	go func() {
+		docs, err := xds.Load(paths, stdin)
+		done <- loaded{docs, err}
+	}()
+	select {
+	case l := <-done:
+		return l.docs, l.err
+	case <-ctx.Done():
+		return nil, &exit.Error{Code: exit.Unexpected, Step: "read configuration", Err: loader.ErrInterrupted, Remedy: "everything is as it was before"}
+	}
 }
 
 // publish is what an apply is at that may wait for another writer.
