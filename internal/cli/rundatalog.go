@@ -196,6 +196,7 @@ func (l *dataLog) unfollow() error {
 	}
 	l.stop()
 	err := <-l.ended
+	l.account()
 	l.reader.Close()
 	l.stop, l.reader = nil, nil
 	return err

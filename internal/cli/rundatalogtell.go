@@ -54,6 +54,12 @@ func (l *dataLog) tell(entries []datalog.Entry, lost uint64) {
 		return
 	}
 	l.told = now
+	l.account()
+}
+
+// account tells what was left out since it last did.
+func (l *dataLog) account() {
+	log := l.d.cfg.Log.WithField("event", "data-plane")
 	if n := l.limit.Dropped(); n > 0 {
 		log.Warnf("%d lines of the data plane's log left out: more than %d a second", n, linesPerSecond)
 	}

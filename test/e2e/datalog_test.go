@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -217,10 +219,24 @@ func (n *node) logged() uint64 {
 	return position
 }
 
-// However many lines there are, those of the process stay few, and it is told.
+// However many lines there are, those of the process stay few, and it is told how many are
+// not among them: of the moment before the end, too.
 func TestLinesOfTheDataPlanesLogAreLimited(t *testing.T) {
 	n, _, c := site(t)
 	s := n.in(t).serve("--data-log-level", "info")
 	n.apply(cds(static("a", epA1)), lds(listener(service, toCluster("a"))))
 	s.wantTold(func() { c.spread(service, 1500) }, nil, "lines of the data plane's log left out: more than 200 a second")
+	c.spread(service, 1500)
+	s.stop(exitDone)
+	told := strings.Count(s.said(), "connect to "+service+": sent to")
+	for _, m := range regexp.MustCompile(`(\d+) lines of the data plane's log (left out|lost)`).FindAllStringSubmatch(s.said(), -1) {
+		n, err := strconv.Atoi(m[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		told += n
+	}
+	if told != 3000 {
+		t.Errorf("of 3000 connects %d are in the log or told of as left out", told)
+	}
 }
