@@ -141,9 +141,9 @@ func TestEachPageAnswersItsMethodsAlone(t *testing.T) {
 
 func TestProbesTellEachReason(t *testing.T) {
 	u := serve(t, loopback, nil)
-	u.sick, u.reasons = errors.New("it hangs"), []string{"link a: gone\nand more", "link b: gone"}
+	u.sick, u.reasons = errors.New("it hangs"), []string{"link a: gone\nand more", "link b\x1b[31m: gone"}
 	u.want(503, "it hangs\n", u.ask("GET", "/healthz"))
-	if a := u.ask("GET", "/readyz"); a.code != 503 || a.body != "link a: gone; and more\nlink b: gone\n" {
+	if a := u.ask("GET", "/readyz"); a.code != 503 || a.body != "link a: gone; and more\nlink b?[31m: gone\n" {
 		t.Errorf("%d %q, want one line for each reason", a.code, a.body)
 	}
 	if u.reasons[0] != "link a: gone\nand more" {

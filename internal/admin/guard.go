@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+
+	"github.com/kmesh-net/kmesh-node/internal/printable"
 )
 
 // guard refuses what a web page could have a browser on this host send: a name that was
@@ -58,5 +60,5 @@ func clip(s string) string {
 	if len(s) > most {
 		s = s[:most] + "…"
 	}
-	return strings.ToValidUTF8(s, "?")
+	return printable.Line(s)
 }

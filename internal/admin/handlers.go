@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/kmesh-net/kmesh-node/internal/exit"
+	"github.com/kmesh-net/kmesh-node/internal/printable"
 )
 
 const (
@@ -103,7 +104,7 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	if len(why) > 0 {
 		lines := make([]string, len(why)) // of its own: others are answered with the same
 		for i := range why {
-			lines[i] = strings.ReplaceAll(why[i], "\n", "; ")
+			lines[i] = printable.Line(strings.ReplaceAll(why[i], "\n", "; "))
 		}
 		http.Error(w, strings.Join(lines, "\n"), http.StatusServiceUnavailable)
 		return
