@@ -100,14 +100,14 @@ func TestTopOnceInWorkloadMode(t *testing.T) {
 	if len(r.Services) != 2 {
 		t.Errorf("%+v", r)
 	}
-	before := r.Services
+	before := m.topWhile(func() {}).Services // what was made while the first one ended may count or not
 	for range 10 {
 		c.reach(vipA)
 	}
 	again := m.topWhile(func() {}).Services
 	for i := range again {
 		for _, b := range before {
-			if b.Service == again[i].Service && again[i].Connects > b.Connects+1 {
+			if b.Service == again[i].Service && again[i].Connects != b.Connects {
 				t.Errorf("nobody looked, and %d were counted on top of %d", again[i].Connects, b.Connects)
 			}
 		}
