@@ -5,6 +5,8 @@ package cli
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -65,7 +67,9 @@ func (d *daemon) addAdmin(ctx *cli.Context, interval time.Duration) error {
 	}
 	must := ctx.IsSet("admin-address")
 	if must { // or the start would fail when the data plane is up
-		if err := admin.Try(address); err != nil {
+		err := admin.Try(address)
+		comes := errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(address, "unix:"+d.cfg.RunDir+"/") // with the start
+		if err != nil && !comes {
 			return err
 		}
 	}
