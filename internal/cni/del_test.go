@@ -31,7 +31,7 @@ func TestDelOfNamesThatAddRefuses(t *testing.T) {
 
 // A setting that is wrong keeps no pod from being removed.
 func TestDelWithSettingsThatAreWrong(t *testing.T) {
-	for _, field := range []string{`"failurePolicy":"opne"`, `"failurePolcy":"open"`, `"timeout":3`, `"timeout":"1h"`, `"bpfFsPath":"x"`, `"logLevel":"loud"`} {
+	for _, field := range []string{`"failurePolicy":"ajar"`, `"failurePolcy":"open"`, `"timeout":3`, `"timeout":"1h"`, `"bpfFsPath":"x"`, `"logLevel":"loud"`} {
 		p := &plugin{limit: make(chan time.Duration, 1), err: io.Discard}
 		args := &skel.CmdArgs{ContainerID: "none", IfName: "eth0", StdinData: []byte(`{"cniVersion":"1.0.0","name":"n","type":"kmesh-cni",` + field + `}`)}
 		if err := p.del(args); err != nil {
