@@ -137,8 +137,10 @@ func (l *live) push(r controlplane.Response) error {
 	if err != nil {
 		return err
 	}
-	q, err := l.peer.WaitAfter(ctx, l.heard, func(q controlplane.Request) bool { return q.Nonce == nonce })
-	l.heard++
+	q, err := l.peer.WaitAfter(ctx, l.heard, func(q controlplane.Request) bool {
+		l.heard++
+		return q.Nonce == nonce
+	})
 	if err == nil && q.NACK() {
 		err = fmt.Errorf("the response was rejected: %s", q.Error)
 	}
