@@ -55,10 +55,4 @@ func (s *Server) closed(w http.ResponseWriter, what string) bool {
 }
 
 // clip shortens what came from outside for a text.
-func clip(s string) string {
-	const most = 100
-	if len(s) > most {
-		s = s[:most] + "…"
-	}
-	return printable.Line(s)
-}
+func clip(s string) string { return printable.Clip(s, 100) }

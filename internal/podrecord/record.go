@@ -13,6 +13,8 @@ import (
 	"regexp"
 	"strings"
 	"unicode"
+
+	"github.com/kmesh-net/kmesh-node/internal/printable"
 )
 
 // version is that of the form of the files.
@@ -102,7 +104,7 @@ func (r *Record) String() string {
 	if r.Name == "" {
 		return "container " + clip(r.ContainerID)
 	}
-	return "pod " + clipTo(r.Namespace, maxName) + "/" + clipTo(r.Name, maxName)
+	return "pod " + printable.Clip(r.Namespace, maxName) + "/" + printable.Clip(r.Name, maxName)
 }
 
 // parse reads a record that claims to be of this file.
@@ -121,11 +123,4 @@ func parse(file string, data []byte) (*Record, error) {
 }
 
 // clip is enough of a text for people.
-func clip(s string) string { return clipTo(s, 40) }
-
-func clipTo(s string, most int) string {
-	if len(s) > most {
-		return s[:most] + "…"
-	}
-	return s
-}
+func clip(s string) string { return printable.Clip(s, 40) }

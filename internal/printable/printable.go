@@ -16,6 +16,14 @@ func Line(s string) string {
 	return keep(s, func(r rune) bool { return unicode.IsPrint(r) && r != utf8.RuneError })
 }
 
+// Clip is Line of no more than that many bytes of s.
+func Clip(s string, most int) string {
+	if s = Line(s); len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}
+
 // Columns is Line of a text that is one column wide for each byte.
 func Columns(s string) string {
 	return keep(s, func(r rune) bool { return r >= ' ' && r <= '~' })

@@ -108,11 +108,4 @@ func typeName(url string) string {
 }
 
 // Clip shortens what comes from outside for a message of one line.
-func Clip(s string) string {
-	const most = 200
-	s = printable.Line(s)
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "…"
-}
+func Clip(s string) string { return printable.Clip(s, 200) }

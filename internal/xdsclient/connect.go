@@ -22,6 +22,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/kmesh-net/kmesh-node/internal/printable"
 )
 
 const (
@@ -160,14 +162,5 @@ const mostReason = 500
 
 // clip keeps what comes from outside to one line of text and that many bytes.
 func clip(s string, most int) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?"))
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "…"
-	}
-	return s
+	return printable.Clip(strings.Join(strings.Fields(s), " "), most)
 }

@@ -50,7 +50,7 @@ func (id *Identity) check() error {
 		}
 		if len(f.value) > mostValue || !isName(f.value) {
 			return &exit.Error{Code: exit.Usage, Step: "usage", Object: f.flag + " " + xds.Clip(f.value),
-				Err: fmt.Errorf("it is not 1..%d letters, digits, hyphens and dots", mostValue)}
+				Err: fmt.Errorf("it is not 1..%d letters, digits, hyphens, underscores and dots", mostValue)}
 		}
 	}
 	for _, f := range []struct{ flag, value string }{{"--node-name", id.NodeName}, {"--locality", id.Region + id.Zone + id.Subzone}} {
