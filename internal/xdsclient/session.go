@@ -231,6 +231,7 @@ func (s *session) follow(sub *subscription) error {
 		}
 	}
 	sub.begun = true
+	s.c.change(func(st *State) { st.Types[slices.Index(s.c.subs, sub)].Resources = len(sub.inForce) })
 	return s.send(req)
 }
 

@@ -113,8 +113,9 @@ func TestWhatIsRemovedIsForgotten(t *testing.T) {
 		if v == Delta {
 			r.Removed = []string{"b"}
 		}
+		n := len(p.Requests())
 		exchange(t, s, r)
-		exchange(t, s, versioned(of(t, EndpointType, assigned("a")...), "e2"))
+		asked(t, p, n, ofType(EndpointType)) // for a alone
 		for _, st := range c.State().Types {
 			if st.Resources != 1 {
 				t.Errorf("%d of %s are in force", st.Resources, st.TypeURL)
