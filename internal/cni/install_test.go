@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -128,9 +129,18 @@ func (h host) has(t *testing.T, name, text string) {
 func TestInstallAndUninstall(t *testing.T) {
 	files := map[string]string{"00-notes.txt": "x", "05-broken.conflist": "{", "10-n.conflist": lists[0], "20-other.conflist": lists[1]}
 	h := newHost(t, files)
+	reader, err := os.Open(filepath.Join(h.ConfDir, "10-n.conflist"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
 	out, err := Install(h.Place, h.self, Settings{FailurePolicy: Open})
 	if err != nil {
 		t.Fatal(err)
+	}
+	// A runtime that reads meanwhile has the old text or the new one, nothing between.
+	if text, err := io.ReadAll(reader); err != nil || string(text) != lists[0] {
+		t.Errorf("the file was written in place: %q, %v", text, err)
 	}
 	plugin := filepath.Join(h.BinDir, Name)
 	network := filepath.Join(h.ConfDir, "10-n.conflist")
