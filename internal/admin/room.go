@@ -30,6 +30,7 @@ type guest struct {
 	room   *room
 	busy   bool      // it is being answered
 	silent time.Time // since when it is not
+	left   error     // of closing it, for who asks again
 }
 
 func newRoom(l net.Listener, places int) *room {
@@ -68,7 +69,7 @@ func (r *room) sendAway() bool {
 		return false
 	}
 	delete(r.guests, longest)
-	_ = longest.Conn.Close() // its server finds it closed, and is told
+	longest.left = longest.Conn.Close()
 	return true
 }
 
@@ -82,10 +83,13 @@ func (r *room) Close() error {
 
 func (g *guest) Close() error {
 	g.room.mu.Lock()
-	delete(g.room.guests, g)
-	g.room.mu.Unlock()
-	g.room.left.Broadcast()
-	return g.Conn.Close()
+	defer g.room.mu.Unlock()
+	if _, here := g.room.guests[g]; here {
+		delete(g.room.guests, g)
+		g.left = g.Conn.Close()
+		g.room.left.Broadcast()
+	}
+	return g.left
 }
 
 func (g *guest) set(busy bool) {
