@@ -32,12 +32,12 @@ func (p *plugin) add(args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
+	c.succeed(prev.out) // of every success there is
 	if err := c.checkNetns(); err != nil {
 		return err
 	}
 	pod := podOf(args.Args)
 	if c.excluded(pod) {
-		c.succeed(prev.out)
 		return nil
 	}
 	rec, err := c.record(pod, prev)
@@ -45,7 +45,6 @@ func (p *plugin) add(args *skel.CmdArgs) error {
 		err = c.dir.Write(rec)
 	}
 	if err == nil {
-		c.succeed(prev.out)
 		c.lateAdd(rec)
 		err = c.insist(func(h *loader.Handles) error { return c.enrol(h, rec) })
 	}

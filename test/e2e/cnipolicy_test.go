@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/containernetworking/cni/pkg/types"
+)
+
+// behind has the runtime call the plugin behind these words of a shell.
+func (r *cniRuntime) behind(words string) {
+	r.t.Helper()
+	moved := filepath.Join(r.t.TempDir(), "kmesh-cni")
+	plugin := filepath.Join(r.bin, "kmesh-cni")
+	err := os.Rename(plugin, moved)
+	if err == nil {
+		err = os.WriteFile(plugin, fmt.Appendf(nil, "#!/bin/sh\n%s '%s'\n", words, moved), 0o700)
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// noFirst is where the host's first process is not in sight: no cookie can be had.
+const noFirst = `exec unshare -m --propagation private sh -c 'mount -t tmpfs none /proc/1 && exec "$0"'`
+
+// A pod of which not even the cookie can be had starts, too, with the result of the plugin
+// before.
+func TestCNIOpenLetsAPodInWithoutItsCookie(t *testing.T) {
+	m := newMesh(t)
+	r := newRuntime(m.node, m.net)
+	r.behind(noFirst)
+	p := r.add(serverIP)
+	if m.cookies()[p.cookie()] {
+		t.Error("it is enrolled")
+	}
+	r.del(p)
+	r.install("--cni-failure-policy", "closed")
+	r.behind(noFirst)
+	_, err := r.tryAdd(p)
+	wantCode(t, err, types.ErrTryAgainLater, "/proc/1")
+}
