@@ -77,15 +77,11 @@ func (c *call) askRun() bool {
 // decide is the failure policy: where kmesh-node is not there the pod is let through, to be
 // enrolled when it is, or fails and leaves nothing. One that cannot be enrolled fails.
 func (c *call) decide(rec *podrecord.Record, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case absent(err) && c.cfg.FailurePolicy == Open:
-		when := "is not managed"
-		if rec != nil {
-			when = "is not managed until kmesh-node comes up"
-		}
-		c.data.Log.Warnf("%s: the pod of container %s %s (failurePolicy %s): %s", Name, c.args.ContainerID, when, Open, oneLine(err))
+	leaves := "the pod of container " + c.args.ContainerID + " is not managed"
+	if rec != nil {
+		leaves += " until kmesh-node comes up"
+	}
+	if err == nil || c.passAbsent(err, leaves) {
 		return nil
 	}
 	if rec != nil {
@@ -96,15 +92,11 @@ func (c *call) decide(rec *podrecord.Record, err error) error {
 
 // lateAdd is decide for when the time is over.
 func (c *call) lateAdd(rec *podrecord.Record) {
-	text := fmt.Sprintf("kmesh-node did not answer within %v", c.cfg.timeout)
-	if c.cfg.FailurePolicy == Open {
-		c.onTime(nil, text+": the pod of container "+c.args.ContainerID+" is not managed until the next turn of kmesh-node run, or up", nil)
-		return
-	}
 	// What was enrolled by then DEL releases, or the next turn.
 	released := *rec
 	released.Released = true
-	c.onTime(types.NewError(types.ErrTryAgainLater, text, ""), "", func() error { return c.dir.Write(&released) })
+	c.passLate(types.ErrTryAgainLater, "the pod of container "+c.args.ContainerID+" is not managed until the next turn of kmesh-node run, or up",
+		func() error { return c.dir.Write(&released) })
 }
 
 // checkNetns refuses what is no network namespace, and that of the runtime itself, before

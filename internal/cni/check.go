@@ -25,7 +25,7 @@ func (p *plugin) check(args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	c.onTime(types.NewError(types.ErrTryAgainLater, fmt.Sprintf("kmesh-node did not answer within %v", c.cfg.timeout), ""), "", nil)
+	c.onTime(c.overtime(types.ErrTryAgainLater, noAnswer), "", nil)
 	prev, err := c.cfg.previous()
 	if err != nil {
 		return err
@@ -104,18 +104,15 @@ func (p *plugin) status(args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	c.onTime(types.NewError(types.ErrPluginNotAvailable, fmt.Sprintf("kmesh-node did not answer within %v", c.cfg.timeout), ""), "", nil)
+	const unmanaged = "new pods are not managed until kmesh-node comes up"
+	c.passLate(types.ErrPluginNotAvailable, unmanaged, nil)
 	cfg := c.data
 	cfg.LockTimeout = c.remaining() / 2
 	err = loader.AwaitPods(&cfg)
 	if err == nil {
 		err = c.each(func(*loader.Handles) error { return nil })
 	}
-	switch {
-	case err == nil:
-		return nil
-	case absent(err) && c.cfg.FailurePolicy == Open:
-		c.data.Log.Warnf("%s: new pods are not managed until kmesh-node comes up (failurePolicy %s): %s", Name, Open, oneLine(err))
+	if err == nil || c.passAbsent(err, unmanaged) {
 		return nil
 	}
 	return types.NewError(types.ErrPluginNotAvailable, fmt.Sprintf("kmesh-node (exit code %d): %s", exit.Code(err), oneLine(err)), "")

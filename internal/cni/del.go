@@ -4,7 +4,6 @@ package cni
 
 import (
 	"errors"
-	"fmt"
 	"os"
 
 	"github.com/containernetworking/cni/pkg/skel"
@@ -24,7 +23,7 @@ func (p *plugin) del(args *skel.CmdArgs) error {
 	if err != nil { // no pod of the node could be removed for it
 		c.data.Log.Warnf("%s: %v; the default is taken", Name, err)
 	}
-	c.onTime(types.NewError(types.ErrTryAgainLater, fmt.Sprintf("not released within %v", c.cfg.timeout), ""), "", nil)
+	c.onTime(c.overtime(types.ErrTryAgainLater, "not released"), "", nil)
 	if podrecord.CheckID(args.ContainerID, args.IfName) != nil {
 		return nil // ADD has refused it, and the runtime is to forget it
 	}
@@ -104,7 +103,7 @@ func (p *plugin) gc(args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	c.onTime(types.NewError(types.ErrTryAgainLater, fmt.Sprintf("not over within %v", c.cfg.timeout), ""), "", nil)
+	c.onTime(c.overtime(types.ErrTryAgainLater, "not over"), "", nil)
 	if c.cfg.attachments == nil {
 		c.data.Log.Warnf("%s: the runtime does not say which attachments are valid: all stay", Name)
 		return nil

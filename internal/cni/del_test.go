@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/containernetworking/cni/pkg/skel"
+	"github.com/containernetworking/cni/pkg/types"
 	"github.com/sirupsen/logrus"
 
 	"github.com/kmesh-net/kmesh-node/internal/podrecord"
@@ -102,5 +103,19 @@ func TestAddThatIsLateLeavesWhatItEnrolled(t *testing.T) {
 	}
 	if _, err := c.dir.Read("a", "eth0"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("after DEL: %v", err)
+	}
+}
+
+// While nothing answers policy open lets pass what is late, STATUS as much as ADD.
+func TestLateIsLetPassByPolicyOpen(t *testing.T) {
+	c := newCall(t)
+	c.passLate(types.ErrPluginNotAvailable, "new pods are not managed", nil)
+	if e := c.overdue(); e == nil || e.Code != types.ErrPluginNotAvailable || !strings.Contains(e.Msg, "within 1s") {
+		t.Errorf("policy closed: %v", e)
+	}
+	c.cfg.FailurePolicy = Open
+	c.passLate(types.ErrPluginNotAvailable, "new pods are not managed", nil)
+	if e := c.overdue(); e != nil {
+		t.Errorf("policy open: %v", e)
 	}
 }

@@ -157,6 +157,35 @@ func (p *plugin) onTime(late *types.Error, letIn string, undo func() error) {
 	p.late, p.letIn, p.undone = late, letIn, undo
 }
 
+// noAnswer says what keeps a call that hangs, in general.
+const noAnswer = "kmesh-node did not answer"
+
+// overtime is the error of a call that is late.
+func (c *call) overtime(code uint, what string) *types.Error {
+	return types.NewError(code, fmt.Sprintf("%s within %v", what, c.cfg.timeout), "")
+}
+
+// passLate has policy open pass when the time is over, and says what that leaves; the
+// other one fails with the code, once undo is done.
+func (c *call) passLate(code uint, leaves string, undo func() error) {
+	late := c.overtime(code, noAnswer)
+	if c.cfg.FailurePolicy == Open {
+		c.onTime(nil, late.Msg+": "+leaves, nil)
+		return
+	}
+	c.onTime(late, "", undo)
+}
+
+// passAbsent is passLate for a kmesh-node that is not there: it says whether the error is
+// one that policy open passes.
+func (c *call) passAbsent(err error, leaves string) bool {
+	if !absent(err) || c.cfg.FailurePolicy != Open {
+		return false
+	}
+	c.data.Log.Warnf("%s: %s (failurePolicy %s): %s", Name, leaves, Open, oneLine(err))
+	return true
+}
+
 // overdue is the end of a call that hangs.
 func (p *plugin) overdue() *types.Error {
 	p.mu.Lock()
