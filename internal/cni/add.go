@@ -144,13 +144,19 @@ func (c *call) excluded(pod k8sPod) bool {
 	return pod.namespace != "" && slices.Contains(c.cfg.ExcludeNamespaces, pod.namespace)
 }
 
+// cookie is the kernel's name of the pod's namespace.
+func (c *call) cookie() (uint64, error) {
+	cookie, err := loader.NamespaceCookie(c.args.Netns)
+	if code := exit.Code(err); code == exit.Usage || code == exit.NotUp {
+		err = types.NewError(types.ErrInvalidNetNS, "CNI_NETNS "+oneLine(err), "")
+	}
+	return cookie, err
+}
+
 // record is what is written of the pod.
 func (c *call) record(pod k8sPod, prev *previous) (*podrecord.Record, error) {
-	cookie, err := loader.NamespaceCookie(c.args.Netns)
+	cookie, err := c.cookie()
 	if err != nil {
-		if code := exit.Code(err); code == exit.Usage || code == exit.NotUp {
-			return nil, types.NewError(types.ErrInvalidNetNS, "CNI_NETNS "+oneLine(err), "")
-		}
 		return nil, err
 	}
 	rec := &podrecord.Record{

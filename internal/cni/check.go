@@ -19,13 +19,15 @@ import (
 )
 
 // check says whether the pod is as add left it: recorded, enrolled, judged on each of its
-// devices, and with the addresses that it had.
+// devices, and with the addresses that it had. One that left by itself is as it should be,
+// and what policy open let in unmanaged, too.
 func (p *plugin) check(args *skel.CmdArgs) error {
 	c, err := p.begin(args)
 	if err != nil {
 		return err
 	}
-	c.onTime(c.overtime(types.ErrTryAgainLater, noAnswer), "", nil)
+	leaves := "the pod of container " + args.ContainerID + " was not looked at"
+	c.passLate(types.ErrTryAgainLater, leaves, nil)
 	prev, err := c.cfg.previous()
 	if err != nil {
 		return err
@@ -36,31 +38,31 @@ func (p *plugin) check(args *skel.CmdArgs) error {
 	if c.excluded(podOf(args.Args)) {
 		return nil
 	}
-	rec, err := c.dir.Read(args.ContainerID, args.IfName)
-	if errors.Is(err, os.ErrNotExist) {
-		return differs("it is not recorded", "start the pod again")
+	err = c.compare(prev)
+	if err == nil || c.passAbsent(err, leaves) {
+		return nil
 	}
-	if err != nil {
-		return differs(err.Error(), "")
-	}
-	if err := still(rec, args.Netns, prev.ips); err != nil {
-		return err
-	}
-	return failure(c.insist(func(h *loader.Handles) error { return checkIn(h, rec) }))
+	return failure(err)
 }
 
-// still says whether the record is of this namespace and these addresses.
-func still(rec *podrecord.Record, netns string, ips []netip.Addr) error {
-	cookie, err := loader.NamespaceCookie(netns)
-	switch {
-	case err != nil:
-		return failure(err)
-	case cookie != rec.Cookie:
-		return differs(fmt.Sprintf("%s is namespace %d now, not %d", netns, cookie, rec.Cookie), "start the pod again")
-	case !sameAddresses(rec.IPs, ips):
-		return differs(fmt.Sprintf("prevResult has the addresses %v, ADD had %v", ips, rec.IPs), "")
+// compare is about the record and the namespace, in the mode that is up.
+func (c *call) compare(prev *previous) error {
+	cookie, err := c.cookie()
+	if err != nil {
+		return err
 	}
-	return nil
+	rec, err := c.dir.Read(c.args.ContainerID, c.args.IfName)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return differs("it is not recorded", "start the pod again")
+	case err != nil:
+		return differs(err.Error(), "")
+	case cookie != rec.Cookie:
+		return differs(fmt.Sprintf("%s is namespace %d now, not %d", c.args.Netns, cookie, rec.Cookie), "start the pod again")
+	case !sameAddresses(rec.IPs, prev.ips):
+		return differs(fmt.Sprintf("prevResult has the addresses %v, ADD had %v", prev.ips, rec.IPs), "")
+	}
+	return c.insist(func(h *loader.Handles) error { return c.compareIn(h, rec) })
 }
 
 func sameAddresses(a, b []netip.Addr) bool {
@@ -70,20 +72,17 @@ func sameAddresses(a, b []netip.Addr) bool {
 	return slices.Equal(a, b)
 }
 
-// checkIn looks at the pod in one mode.
-func checkIn(h *loader.Handles, rec *podrecord.Record) error {
-	enrolled, err := h.EnrolledNow(rec.Cookie)
+// compareIn looks at the pod in one mode.
+func (c *call) compareIn(h *loader.Handles, rec *podrecord.Record) error {
+	enrolled, err := c.enrolled(h, rec)
 	if err != nil {
 		return err
-	}
-	if !enrolled {
-		return differs(fmt.Sprintf("namespace %d is not enrolled", rec.Cookie), "run: kmesh-node enroll --netns "+rec.Netns)
 	}
 	found, err := h.LookRecorded(rec)
 	if err != nil {
 		return err
 	}
-	if len(found.Unjudged) > 0 {
+	if enrolled && len(found.Unjudged) > 0 {
 		return differs("xdpauth is not on "+strings.Join(found.Unjudged, ", "), "run: kmesh-node enroll --netns "+rec.Netns)
 	}
 	for _, ip := range rec.IPs {
@@ -92,6 +91,25 @@ func checkIn(h *loader.Handles, rec *podrecord.Record) error {
 		}
 	}
 	return nil
+}
+
+// enrolled says whether the pod is, and with an error that it should be.
+func (c *call) enrolled(h *loader.Handles, rec *podrecord.Record) (bool, error) {
+	is, err := h.EnrolledNow(rec.Cookie)
+	if is || err != nil {
+		return is, err
+	}
+	id, err := h.NetnsMap()
+	switch {
+	case err != nil:
+		return false, err
+	case rec.Map == id: // it left by itself, or by `unenroll`
+	case rec.Map == 0 && c.cfg.FailurePolicy == Open: // and no `up` since
+		c.data.Log.Warnf("%s: %s is not managed until the next turn of kmesh-node run, or up", Name, rec)
+	default:
+		return false, differs(fmt.Sprintf("namespace %d is not enrolled", rec.Cookie), "run: kmesh-node enroll --netns "+rec.Netns)
+	}
+	return false, nil
 }
 
 func differs(what, remedy string) error {

@@ -38,9 +38,34 @@ func TestCNIOpenLetsAPodInWithoutItsCookie(t *testing.T) {
 	if m.cookies()[p.cookie()] {
 		t.Error("it is enrolled")
 	}
+	if err := r.check(p); err != nil {
+		t.Errorf("CHECK of a pod that was let in: %v", err)
+	}
 	r.del(p)
 	r.install("--cni-failure-policy", "closed")
 	r.behind(noFirst)
 	_, err := r.tryAdd(p)
 	wantCode(t, err, types.ErrTryAgainLater, "/proc/1")
+}
+
+// A pod that policy open let in while another held the lock is as ADD left it, until it is
+// enrolled. Under policy closed each pod has to be.
+func TestCNICheckGoesByThePolicy(t *testing.T) {
+	m := newMesh(t)
+	r := newRuntime(m.node, m.net, "--cni-timeout", "1s")
+	free := takeLocks(t, r.runFile(".pods.lock"))
+	p := r.add(serverIP)
+	free()
+	if err := r.check(p); err != nil {
+		t.Errorf("policy open: %v", err)
+	}
+	r.install("--cni-failure-policy", "closed")
+	wantCode(t, r.check(p), 101, "not enrolled")
+	m.up()
+	if err := r.check(p); err != nil {
+		t.Errorf("once it is enrolled: %v", err)
+	}
+	m.want(exitDone, "down")
+	wantCode(t, r.check(p), types.ErrTryAgainLater, "not up")
+	r.del(p)
 }
