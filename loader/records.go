@@ -87,9 +87,9 @@ func (k *node) readRecords(enrolled func(cookie uint64) bool) ([]recorded, error
 			d.fate, d.why = recordEnds, "the container runtime took it back"
 		case r.Released:
 			d.fate, d.why = recordDropped, "the container runtime took it back"
-		case !alive[r.Cookie] && all:
+		case !alive(r) && all:
 			d.fate, d.why = recordDropped, "its namespace is gone"
-		case enrolled(r.Cookie), !alive[r.Cookie], known[r.Map]:
+		case r.Alone, enrolled(r.Cookie), !alive(r), known[r.Map]:
 		default:
 			d.fate, d.why = recordEnrols, "it is "+r.String()
 		}
@@ -126,14 +126,16 @@ func (k *node) netnsID() (uint32, error) {
 	return o.id, nil
 }
 
-// aliveRecords says of which cookies the namespaces are there. To look at the path of the
-// record is enough for most; all of /proc is looked through for the rest.
-func aliveRecords(list []*podrecord.Record, enrolled func(cookie uint64) bool) (map[uint64]bool, error) {
+// aliveRecords says of which records the namespaces are there. To look at the path of the
+// record is enough for most, and all that can be had without a cookie; all of /proc is
+// looked through for the rest.
+func aliveRecords(list []*podrecord.Record, enrolled func(cookie uint64) bool) (func(*podrecord.Record) bool, error) {
 	alive := map[uint64]bool{}
+	is := func(r *podrecord.Record) bool { return alive[r.Cookie] || r.Alone && r.InPlace() }
 	var rest []uint64
 	for _, r := range list {
 		switch {
-		case alive[r.Cookie]:
+		case alive[r.Cookie], r.Alone:
 		case r.InPlace() && (enrolled(r.Cookie) || cookieIs(r)):
 			alive[r.Cookie] = true
 		default:
@@ -141,7 +143,7 @@ func aliveRecords(list []*podrecord.Record, enrolled func(cookie uint64) bool) (
 		}
 	}
 	if len(rest) == 0 {
-		return alive, nil
+		return is, nil
 	}
 	where, err := namespacesOf(rest)
 	if err != nil {
@@ -150,7 +152,7 @@ func aliveRecords(list []*podrecord.Record, enrolled func(cookie uint64) bool) (
 	for _, c := range rest {
 		alive[c] = alive[c] || len(where[c]) > 0
 	}
-	return alive, nil
+	return is, nil
 }
 
 func cookieIs(r *podrecord.Record) bool {
@@ -239,7 +241,7 @@ func dropRecords(cfg *Config) error {
 	}
 	all := seesAll()
 	for _, r := range list {
-		if r.Boot != boot || r.Released || !alive[r.Cookie] && all {
+		if r.Boot != boot || r.Released || !alive(r) && all {
 			if err := dir.Remove(r.ContainerID, r.IfName); err != nil {
 				return err
 			}

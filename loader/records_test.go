@@ -88,6 +88,12 @@ func TestUpDoesWithRecordsWhatPlanSays(t *testing.T) {
 			both.IfName, both.Released = "eth0", true
 			must(t, h.cfg.PodRecords().Write(both))
 
+			alone := h.told("alone", newPod(t, "10.1.0.7/24"))
+			alone.Cookie, alone.Alone = 0, true
+			must(t, h.cfg.PodRecords().Write(alone))
+			alone.ContainerID, alone.Ino = "went", 1
+			must(t, h.cfg.PodRecords().Write(alone))
+
 			plan := h.pending("enrolment", "pod record")
 			for _, want := range []string{"create enrolment: it is pod default/alive", "delete enrolment: the container runtime took it back",
 				"delete pod record: it is of another boot", "delete pod record: its namespace is gone"} {
@@ -95,11 +101,11 @@ func TestUpDoesWithRecordsWhatPlanSays(t *testing.T) {
 					t.Errorf("plan does not say %q:\n%s", want, plan)
 				}
 			}
-			if n := len(strings.Split(plan, "\n")); n != 6 {
+			if n := len(strings.Split(plan, "\n")); n != 7 {
 				t.Errorf("plan names %d changes:\n%s", n, plan)
 			}
 			must(t, h.up())
-			if got := h.recorded(); got != "alive both left" {
+			if got := h.recorded(); got != "alive alone both left" {
 				t.Errorf("records left: %s", got)
 			}
 			got := h.enrolledNow()

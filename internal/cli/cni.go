@@ -70,11 +70,7 @@ func cniWord(ctx *cli.Context) (string, error) {
 
 func (c *command) editNetworks(ctx *cli.Context, cfg *loader.Config, word string, at cni.Place) (*cni.Outcome, error) {
 	if word == "uninstall" {
-		inUse, err := cfg.PodRecords().InUse()
-		if err != nil {
-			return nil, err
-		}
-		return cni.Uninstall(at, inUse)
+		return cni.Uninstall(at, cfg.PodRecords().InUse)
 	}
 	s, err := cniSettings(ctx, cfg)
 	if err != nil {

@@ -37,10 +37,14 @@ func (p *plugin) add(args *skel.CmdArgs) error {
 		return err
 	}
 	pod := podOf(args.Args)
+	rec, err := c.record(pod, prev)
 	if c.excluded(pod) {
+		c.letAlone(rec, err)
 		return nil
 	}
-	rec, err := c.record(pod, prev)
+	if err == nil {
+		rec.Cookie, err = c.cookie()
+	}
 	if err == nil {
 		err = c.dir.Write(rec)
 	}
@@ -77,14 +81,21 @@ func (c *call) askRun() bool {
 // decide is the failure policy: where kmesh-node is not there the pod is let through, to be
 // enrolled when it is, or fails and leaves nothing. One that cannot be enrolled fails.
 func (c *call) decide(rec *podrecord.Record, err error) error {
-	leaves := "the pod of container " + c.args.ContainerID + " is not managed"
-	if rec != nil {
-		leaves += " until kmesh-node comes up"
-	}
-	if err == nil || c.passAbsent(err, leaves) {
+	if err == nil {
 		return nil
 	}
-	if rec != nil {
+	known := rec.Cookie != 0
+	leaves := "the pod of container " + c.args.ContainerID + " is not managed"
+	if known {
+		leaves += " until kmesh-node comes up"
+	}
+	if c.passAbsent(err, leaves) {
+		if !known {
+			c.letAlone(rec, nil)
+		}
+		return nil
+	}
+	if known {
 		err = errors.Join(err, c.release(rec)) // it may have been enrolled before, or until the last step
 	}
 	return failure(err)
@@ -153,16 +164,13 @@ func (c *call) cookie() (uint64, error) {
 	return cookie, err
 }
 
-// record is what is written of the pod.
+// record is what is written of the pod, without its cookie.
 func (c *call) record(pod k8sPod, prev *previous) (*podrecord.Record, error) {
-	cookie, err := c.cookie()
-	if err != nil {
-		return nil, err
-	}
 	rec := &podrecord.Record{
 		ContainerID: c.args.ContainerID, IfName: c.args.IfName, Network: c.cfg.network, Netns: c.args.Netns,
-		Cookie: cookie, Namespace: pod.namespace, Name: pod.name, IPs: prev.ips,
+		Namespace: pod.namespace, Name: pod.name, IPs: prev.ips,
 	}
+	var err error
 	if rec.Dev, rec.Ino, err = podrecord.Identify(c.args.Netns); err == nil {
 		rec.Boot, err = podrecord.Boot()
 	}
@@ -170,4 +178,16 @@ func (c *call) record(pod k8sPod, prev *previous) (*podrecord.Record, error) {
 		err = fmt.Errorf("identify %s: %w", c.args.Netns, err)
 	}
 	return rec, err
+}
+
+// letAlone writes down that a pod is here that is never enrolled: the runtime calls the
+// plugin for it once more, which `cni uninstall` has to know. No pod fails for it.
+func (c *call) letAlone(rec *podrecord.Record, err error) {
+	rec.Alone = true
+	if err == nil {
+		err = c.dir.Write(rec)
+	}
+	if err != nil {
+		c.data.Log.Warnf("%s: %v", Name, err)
+	}
 }

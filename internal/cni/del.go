@@ -35,6 +35,9 @@ func (p *plugin) del(args *skel.CmdArgs) error {
 		c.data.Log.Warnf("%s: %v", Name, err)
 		if c.checkNetns() == nil {
 			rec, err = c.record(podOf(args.Args), &previous{})
+			if err == nil {
+				rec.Cookie, err = c.cookie()
+			}
 		}
 		if rec == nil || err != nil { // what is left up forgets when the namespace is gone
 			return failure(c.dir.Remove(args.ContainerID, args.IfName))
@@ -45,13 +48,13 @@ func (p *plugin) del(args *skel.CmdArgs) error {
 
 // release takes the enrolment of a record back, unless another attachment of the same pod
 // stands, and removes the record. What another boot enrolled went with it, and the cookie
-// is another namespace's now.
+// is another namespace's now. Who was let alone is let alone.
 func (c *call) release(rec *podrecord.Record) error {
 	boot, err := podrecord.Boot()
 	if err != nil {
 		return err
 	}
-	if rec.Boot != boot {
+	if rec.Boot != boot || rec.Alone {
 		return c.dir.Remove(rec.ContainerID, rec.IfName)
 	}
 	last, err := c.last(rec)

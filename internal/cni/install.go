@@ -86,9 +86,10 @@ func (c *confFile) write(text []byte, out *Outcome) error {
 }
 
 // Uninstall takes our entry out of every network and removes the program, which stays
-// while a pod is there that it was called for (inUse): a runtime calls it once more for
-// each, and fails to remove the pod where it is gone. Nothing there is no error.
-func Uninstall(at Place, inUse int) (*Outcome, error) {
+// while pods are there that it was called for: a runtime calls it once more for each, and
+// fails to remove the pod where it is gone. inUse counts them, once no more can come.
+// Nothing there is no error.
+func Uninstall(at Place, inUse func() (int, error)) (*Outcome, error) {
 	out := &Outcome{Plugin: filepath.Join(at.BinDir, Name), Changed: []string{}}
 	files, err := at.files()
 	if err != nil {
@@ -109,8 +110,12 @@ func Uninstall(at Place, inUse int) (*Outcome, error) {
 			return nil, err
 		}
 	}
-	if inUse > 0 {
-		out.Notes = append(out.Notes, fmt.Sprintf("%s stays: the runtime calls it for %d pods that are there; run this again when they are gone", out.Plugin, inUse))
+	n, err := inUse()
+	if err != nil {
+		return nil, err
+	}
+	if n > 0 {
+		out.Notes = append(out.Notes, fmt.Sprintf("%s stays: the runtime calls it for %d pods that are there; run this again when they are gone", out.Plugin, n))
 		return out, nil
 	}
 	err = unix.Unlink(out.Plugin) // os.Remove takes a directory, too

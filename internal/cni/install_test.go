@@ -126,6 +126,9 @@ func (h host) has(t *testing.T, name, text string) {
 	}
 }
 
+// none are the pods of a host that has none.
+func none() (int, error) { return 0, nil }
+
 func TestInstallAndUninstall(t *testing.T) {
 	files := map[string]string{"00-notes.txt": "x", "05-broken.conflist": "{", "10-n.conflist": lists[0], "20-other.conflist": lists[1]}
 	h := newHost(t, files)
@@ -165,7 +168,11 @@ func TestInstallAndUninstall(t *testing.T) {
 	if out, err = Install(h.Place, h.self, Settings{}); err != nil || len(out.Changed) != 1 {
 		t.Errorf("%+v, %v", out, err)
 	}
-	if out, err = Uninstall(h.Place, 3); err != nil || len(out.Changed) != 2 || len(out.Notes) != 1 {
+	if out, err = Uninstall(h.Place, func() (int, error) {
+		// A pod that came until now is counted, and none comes any more.
+		h.has(t, "10-n.conflist", lists[0])
+		return 3, nil
+	}); err != nil || len(out.Changed) != 2 || len(out.Notes) != 1 {
 		t.Errorf("while pods are there: %+v, %v", out, err)
 	}
 	files["06-new.conflist"] = lists[3]
@@ -175,10 +182,10 @@ func TestInstallAndUninstall(t *testing.T) {
 	if _, err := os.Stat(plugin); err != nil {
 		t.Errorf("the program that pods need: %v", err)
 	}
-	if out, err = Uninstall(h.Place, 0); err != nil || len(out.Changed) != 1 {
+	if out, err = Uninstall(h.Place, none); err != nil || len(out.Changed) != 1 {
 		t.Errorf("%+v, %v", out, err)
 	}
-	if out, err = Uninstall(h.Place, 0); err != nil || len(out.Changed) != 0 {
+	if out, err = Uninstall(h.Place, none); err != nil || len(out.Changed) != 0 {
 		t.Errorf("again: %+v, %v", out, err)
 	}
 }
@@ -277,7 +284,7 @@ func TestUninstallTellsOfWhatItCannotEdit(t *testing.T) {
 		h := newHost(t, map[string]string{"10-n.conflist": ours, name: text})
 		plugin := filepath.Join(h.BinDir, Name)
 		h.write(t, plugin, "program")
-		if out, err := Uninstall(h.Place, 0); exit.Code(err) != exit.Rejected || !strings.Contains(err.Error(), name) {
+		if out, err := Uninstall(h.Place, none); exit.Code(err) != exit.Rejected || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %+v, %v", name, out, err)
 		}
 		h.has(t, "10-n.conflist", ours)
@@ -286,13 +293,13 @@ func TestUninstallTellsOfWhatItCannotEdit(t *testing.T) {
 		}
 	}
 	h := newHost(t, map[string]string{"05-notes.json": "{", "10-n.conf": `{"name":"kmesh-cni","type":"a"}`})
-	if out, err := Uninstall(h.Place, 0); err != nil || len(out.Changed) > 0 {
+	if out, err := Uninstall(h.Place, none); err != nil || len(out.Changed) > 0 {
 		t.Errorf("files of others: %+v, %v", out, err)
 	}
 	if err := os.Mkdir(filepath.Join(h.BinDir, Name), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Uninstall(h.Place, 0); exit.Code(err) != exit.NotReady {
+	if _, err := Uninstall(h.Place, none); exit.Code(err) != exit.NotReady {
 		t.Errorf("a directory of that name: %v", err)
 	}
 }

@@ -71,6 +71,19 @@ func TestNamesThatLeadElsewhereAreRefused(t *testing.T) {
 	}
 }
 
+// A record without a cookie is of a pod that is let alone, and of no other.
+func TestRecordWithoutACookieIsOfAPodThatIsLetAlone(t *testing.T) {
+	for cookie := range uint64(2) {
+		for _, alone := range []bool{false, true} {
+			r := sample("a")
+			r.Cookie, r.Alone = cookie, alone
+			if err := newDir(t).Write(r); (err == nil) != (alone == (cookie == 0)) {
+				t.Errorf("cookie %d, alone %v: %v", cookie, alone, err)
+			}
+		}
+	}
+}
+
 // Files that are no records are told of by name, and the others are read.
 func TestDamagedRecordsAreToldOf(t *testing.T) {
 	d := newDir(t)

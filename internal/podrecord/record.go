@@ -42,7 +42,8 @@ type Record struct {
 	Netns string `json:"netns"`
 	Dev   uint64 `json:"dev"`
 	Ino   uint64 `json:"ino"`
-	// Cookie is the kernel's name of the namespace, never given out twice in one boot.
+	// Cookie is the kernel's name of the namespace, never given out twice in one boot;
+	// 0 for one that is let alone.
 	Cookie uint64 `json:"cookie"`
 	Boot   string `json:"boot"`
 	// Namespace and Name are the pod's; empty where the runtime did not say.
@@ -55,6 +56,9 @@ type Record struct {
 	// Released says that the runtime took the attachment back while nobody could
 	// unenrol the namespace.
 	Released bool `json:"released,omitempty"`
+	// Alone says that the pod is never enrolled by its record, which is there because the
+	// runtime calls the plugin for the pod once more.
+	Alone bool `json:"alone,omitempty"`
 }
 
 var containerID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
@@ -91,8 +95,10 @@ func (r *Record) Check() error {
 	switch {
 	case !strings.HasPrefix(r.Netns, "/"):
 		return fmt.Errorf("netns: %q is no absolute path", clip(r.Netns))
-	case r.Cookie == 0:
+	case r.Cookie == 0 && !r.Alone:
 		return fmt.Errorf("cookie: 0 is no namespace's")
+	case r.Cookie != 0 && r.Alone:
+		return fmt.Errorf("cookie: %d, of a pod that is let alone", r.Cookie)
 	case len(r.IPs) > maxIPs:
 		return fmt.Errorf("ips: %d addresses, at most %d", len(r.IPs), maxIPs)
 	}

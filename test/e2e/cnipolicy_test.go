@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/containernetworking/cni/pkg/types"
@@ -35,17 +36,45 @@ func TestCNIOpenLetsAPodInWithoutItsCookie(t *testing.T) {
 	r := newRuntime(m.node, m.net)
 	r.behind(noFirst)
 	p := r.add(serverIP)
-	if m.cookies()[p.cookie()] {
-		t.Error("it is enrolled")
-	}
-	if err := r.check(p); err != nil {
-		t.Errorf("CHECK of a pod that was let in: %v", err)
-	}
-	r.del(p)
+	m.leftAlone(r, p)
 	r.install("--cni-failure-policy", "closed")
 	r.behind(noFirst)
 	_, err := r.tryAdd(p)
 	wantCode(t, err, types.ErrTryAgainLater, "/proc/1")
+}
+
+// leftAlone asks that nobody enrols the pod, that CHECK passes it, and that the plugin
+// stays for as long as it is there.
+func (m *mesh) leftAlone(r *cniRuntime, p *pod) {
+	t := m.t
+	t.Helper()
+	m.up()
+	if m.cookies()[p.cookie()] {
+		t.Error("it is enrolled")
+	}
+	if err := r.check(p); err != nil {
+		t.Error(err)
+	}
+	uninstall := func(want string) {
+		t.Helper()
+		res := m.want(exitDone, "cni", "uninstall", "--cni-conf-dir", r.conf, "--cni-bin-dir", r.bin)
+		if !strings.Contains(res.out, want) {
+			t.Errorf("%v\ndoes not say %q", res, want)
+		}
+	}
+	uninstall("stays: the runtime calls it for 1 pods")
+	r.del(p) // as the runtime knows the network from before
+	if l := r.records(); len(l) > 0 {
+		t.Errorf("records %v", l)
+	}
+	uninstall("uninstalled: ")
+}
+
+// A pod of a namespace that is excluded is the plugin's to remove all the same.
+func TestCNIExcludedPodIsLeftAlone(t *testing.T) {
+	m := newMesh(t)
+	r := newRuntime(m.node, m.net, "--cni-exclude-namespace", "default")
+	m.leftAlone(r, r.add(serverIP))
 }
 
 // A pod that policy open let in while another held the lock is as ADD left it, until it is
