@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -28,7 +29,7 @@ func (c *command) cni() *cli.Command {
 	return &cli.Command{Name: "cni", Usage: "have the container runtime enrol pods, or no longer", ArgsUsage: "install|uninstall",
 		Description: "install puts kmesh-node as " + cni.Name + " beside the runtime's plugins, and an entry for it behind the others of\n" +
 			"the network that runtimes use, the first file of the directory; what else the file holds keeps its form. Again, it\n" +
-			"changes what differs. uninstall takes the entry out of every file, and the program, once no pod is left that it\n" +
+			"changes what differs, and a setting that is not given stays as the entry has it. uninstall takes the entry out of every file, and the program, once no pod is left that it\n" +
 			"was called for. While kmesh-node is not up, policy open lets pods start unmanaged, and the next up or turn of run\n" +
 			"enrols them; with policy closed they fail and are tried again. The mode is the one that is up.",
 		Flags: []cli.Flag{
@@ -79,25 +80,33 @@ func (c *command) editNetworks(ctx *cli.Context, cfg *loader.Config, word string
 	return cni.Install(at, "/proc/self/exe", s)
 }
 
-// cniSettings are what the plugin's entry says. What is the default there is left out.
+// cniSettings are what this call says; the plugin's entry keeps the others.
 func cniSettings(ctx *cli.Context, cfg *loader.Config) (s cni.Settings, err error) {
-	if s.FailurePolicy, err = oneOf(ctx, "cni-failure-policy", cni.Open, cni.Closed); err != nil {
-		return s, err
+	if ctx.IsSet("cni-failure-policy") {
+		if s.FailurePolicy, err = oneOf(ctx, "cni-failure-policy", cni.Open, cni.Closed); err != nil {
+			return s, err
+		}
 	}
-	if s.LogLevel, err = oneOf(ctx, "cni-log-level", enumerations["cni-log-level"]...); err != nil {
-		return s, err
+	if ctx.IsSet("cni-log-level") {
+		if s.LogLevel, err = oneOf(ctx, "cni-log-level", enumerations["cni-log-level"]...); err != nil {
+			return s, err
+		}
 	}
-	s.Timeout = ctx.Duration("cni-timeout").String()
-	if _, err := cni.ParseTimeout(s.Timeout); err != nil {
-		return s, usage("--cni-timeout %w", err)
+	if ctx.IsSet("cni-timeout") {
+		s.Timeout = ctx.Duration("cni-timeout").String()
+		if _, err := cni.ParseTimeout(s.Timeout); err != nil {
+			return s, usage("--cni-timeout %w", err)
+		}
 	}
-	s.ExcludeNamespaces = listFlag(ctx, "cni-exclude-namespace")
+	if ctx.IsSet("cni-exclude-namespace") {
+		s.ExcludeNamespaces = nonNil(listFlag(ctx, "cni-exclude-namespace"))
+	}
 	for _, n := range s.ExcludeNamespaces {
 		if err := cni.CheckNamespace(n); err != nil {
 			return s, usage("--cni-exclude-namespace %w", err)
 		}
 	}
-	if cfg.BpfFsPath != loader.Default().BpfFsPath {
+	if given(ctx, "bpf-fs-path") {
 		if s.BpfFsPath, err = filepath.Abs(cfg.BpfFsPath); err != nil {
 			return s, fmt.Errorf("find --bpf-fs-path: %w", err)
 		}
@@ -116,9 +125,23 @@ func printOutcome(w io.Writer, word string, out *cni.Outcome) error {
 			return err
 		}
 	}
-	if len(out.Changed) > 0 {
+	if len(out.Changed) == 0 {
+		if _, err := fmt.Fprintln(w, "nothing to change"); err != nil {
+			return err
+		}
+	}
+	s := out.Settings
+	if s == nil {
 		return nil
 	}
-	_, err := fmt.Fprintln(w, "nothing to change")
+	_, err := fmt.Fprintf(w, "settings: failure policy %s, timeout %s, log level %s, bpffs %s, excluded namespaces: %s\n",
+		s.FailurePolicy, s.Timeout, s.LogLevel, s.BpfFsPath, orNone(s.ExcludeNamespaces))
 	return err
+}
+
+func orNone(l []string) string {
+	if len(l) == 0 {
+		return "none"
+	}
+	return strings.Join(l, ", ")
 }

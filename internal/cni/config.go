@@ -4,6 +4,7 @@ package cni
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,6 +45,19 @@ type Settings struct {
 	Timeout           string   `json:"timeout,omitempty"`
 	LogLevel          string   `json:"logLevel,omitempty"`
 	ExcludeNamespaces []string `json:"excludeNamespaces,omitempty"`
+}
+
+// over is s, and what was says where s says nothing. A list that is there and empty says
+// that there is none.
+func (s Settings) over(was Settings) Settings {
+	s.BpfFsPath = cmp.Or(s.BpfFsPath, was.BpfFsPath)
+	s.FailurePolicy = cmp.Or(s.FailurePolicy, was.FailurePolicy)
+	s.Timeout = cmp.Or(s.Timeout, was.Timeout)
+	s.LogLevel = cmp.Or(s.LogLevel, was.LogLevel)
+	if s.ExcludeNamespaces == nil {
+		s.ExcludeNamespaces = was.ExcludeNamespaces
+	}
+	return s
 }
 
 // config is a plugin's entry as the runtime hands it over.

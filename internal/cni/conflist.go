@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"reflect"
 	"slices"
 
 	"github.com/containernetworking/cni/pkg/version"
@@ -123,22 +125,56 @@ func (l *list) chains() error {
 }
 
 // with is the text with our entry: last, in the form of the entry before it, or in place
-// of the one that is there.
+// of the one that is there, of which stays what s does not say.
 func (l *list) with(s Settings) ([]byte, error) {
 	at := l.own()
-	like := l.plugins[len(l.plugins)-1]
-	if at >= 0 {
-		like = l.plugins[at]
+	if at < 0 {
+		like := l.plugins[len(l.plugins)-1]
+		gap := l.gap(like)
+		entry, err := entryOf(s, nil, gap)
+		if err != nil {
+			return nil, err
+		}
+		return slices.Concat(l.data[:like.end], []byte(","), gap, entry, l.data[like.end:]), nil
 	}
-	gap := l.gap(like)
-	entry, err := entryOf(s, gap)
+	there := l.plugins[at]
+	was, others, err := readEntry(l.data[there.start:there.end])
 	if err != nil {
 		return nil, err
 	}
-	if at >= 0 {
-		return slices.Concat(l.data[:like.start], entry, l.data[like.end:]), nil
+	now := s.over(was)
+	if reflect.DeepEqual(now, was) {
+		return l.data, nil
 	}
-	return slices.Concat(l.data[:like.end], []byte(","), gap, entry, l.data[like.end:]), nil
+	entry, err := entryOf(now, others, l.gap(there))
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(l.data[:there.start], entry, l.data[there.end:]), nil
+}
+
+// readEntry reads the settings of an entry of ours, and what others wrote into it.
+func readEntry(text []byte) (s Settings, others map[string]json.RawMessage, err error) {
+	if err := errors.Join(json.Unmarshal(text, &s), json.Unmarshal(text, &others)); err != nil {
+		return s, nil, fmt.Errorf("the entry of %s: %w", Name, err)
+	}
+	delete(others, "type")
+	for field := range s.ours() {
+		delete(others, field)
+	}
+	return s, others, nil
+}
+
+// inForce are the settings by which the plugin will go, its defaults included.
+func (l *list) inForce() (*Settings, error) {
+	e := l.plugins[l.own()]
+	c, _, err := parse(l.data[e.start:e.end])
+	if err != nil {
+		return nil, fmt.Errorf("the entry of %s: %w", Name, err)
+	}
+	s := c.Settings
+	s.Timeout, s.LogLevel = c.timeout.String(), c.logLevel.String()
+	return &s, nil
 }
 
 // without is the text without our entry, which is there.
@@ -163,7 +199,7 @@ func (l *list) gap(e element) []byte {
 }
 
 // entryOf is our entry, on lines of its own where the gap in front of it has some.
-func entryOf(s Settings, gap []byte) ([]byte, error) {
+func entryOf(s Settings, others map[string]json.RawMessage, gap []byte) ([]byte, error) {
 	entry := struct {
 		Type string `json:"type"`
 		Settings
@@ -175,6 +211,13 @@ func entryOf(s Settings, gap []byte) ([]byte, error) {
 		return nil, fmt.Errorf("write entry: %w", err)
 	}
 	text := bytes.TrimSpace(b.Bytes())
+	for _, field := range slices.Sorted(maps.Keys(others)) {
+		name, err := json.Marshal(field)
+		if err != nil {
+			return nil, fmt.Errorf("write entry: %w", err)
+		}
+		text = slices.Concat(text[:len(text)-1], []byte(","), name, []byte(":"), others[field], []byte("}"))
+	}
 	i := bytes.LastIndexByte(gap, '\n')
 	if i < 0 {
 		return text, nil

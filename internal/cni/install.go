@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/containernetworking/cni/libcni"
+	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
 	"github.com/kmesh-net/kmesh-node/internal/exit"
@@ -27,6 +28,8 @@ type Outcome struct {
 	// Network is the file that runtimes use, Plugin the program.
 	Network string `json:"network,omitempty"`
 	Plugin  string `json:"plugin"`
+	// Settings are those in force after install.
+	Settings *Settings `json:"settings,omitempty"`
 	// Changed are the files that were written or removed.
 	Changed []string `json:"changed"`
 	// Notes say what was left as it is, and why.
@@ -41,7 +44,8 @@ const listSuffix = ".conflist"
 
 // Install puts the program at self into the directory of plugins and our entry into the
 // network that runtimes use: the first of the files, by name. The program comes first: a
-// runtime that finds the entry finds it. Again, it changes what differs.
+// runtime that finds the entry finds it. Again, it changes what differs; settings that s
+// does not say stay as the entry has them.
 func Install(at Place, self string, s Settings) (*Outcome, error) {
 	out := &Outcome{Plugin: filepath.Join(at.BinDir, Name), Changed: []string{}}
 	file, l, err := at.network(out)
@@ -52,9 +56,15 @@ func Install(at Place, self string, s Settings) (*Outcome, error) {
 	if err := l.chains(); err != nil {
 		return nil, rejected(file.path, err, "")
 	}
+	if l.own() < 0 {
+		s = s.over(defaults)
+	}
 	text, err := l.with(s)
+	if err == nil {
+		out.Settings, err = settingsIn(text)
+	}
 	if err != nil {
-		return nil, rejected(file.path, err, "")
+		return nil, rejected(file.path, err, "mend it, or begin anew: kmesh-node cni uninstall")
 	}
 	changed, err := copyProgram(self, out.Plugin)
 	if err != nil {
@@ -70,6 +80,18 @@ func Install(at Place, self string, s Settings) (*Outcome, error) {
 		return nil, err
 	}
 	return out, nil
+}
+
+// defaults are the settings of an entry that was not there.
+var defaults = Settings{FailurePolicy: Open, Timeout: Timeout.String(), LogLevel: logrus.WarnLevel.String()}
+
+// settingsIn are those of our entry in a text.
+func settingsIn(text []byte) (*Settings, error) {
+	l, err := parseList(text)
+	if err != nil {
+		return nil, err
+	}
+	return l.inForce()
 }
 
 // write puts another text in the file's place, and says so in out.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -187,6 +188,50 @@ func TestInstallAndUninstall(t *testing.T) {
 	}
 	if out, err = Uninstall(h.Place, none); err != nil || len(out.Changed) != 0 {
 		t.Errorf("again: %+v, %v", out, err)
+	}
+}
+
+// What is not said again stays as the entry has it, and so does what others wrote into it.
+func TestInstallAgainKeepsTheSettings(t *testing.T) {
+	h := newHost(t, map[string]string{"10-n.conflist": lists[0]})
+	path := filepath.Join(h.ConfDir, "10-n.conflist")
+	install := func(s, want Settings) string {
+		t.Helper()
+		out, err := Install(h.Place, h.self, s)
+		if err != nil || !reflect.DeepEqual(*out.Settings, want) {
+			t.Fatalf("in force: %+v, %v", out, err)
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	const bpffs = "/sys/fs/bpf"
+	install(Settings{}, Settings{bpffs, Open, "5s", "warning", nil})
+	said := Settings{"/b", Closed, "9s", "debug", []string{"kube-system"}}
+	text := install(said, said)
+	if again := install(Settings{}, said); again != text {
+		t.Errorf("%s\nwas\n%s", again, text)
+	}
+	// As somebody may write it.
+	byHand := strings.Replace(strings.Replace(text, `"timeout": "9s",`, `"capabilities": {"ips": true}, `, 1), `"debug"`, `"error"`, 1)
+	h.write(t, path, byHand)
+	said.Timeout, said.LogLevel = "5s", "error"
+	if again := install(Settings{}, said); again != byHand {
+		t.Errorf("%s\nwas\n%s", again, byHand)
+	}
+	said.FailurePolicy, said.ExcludeNamespaces = Open, nil
+	text = install(Settings{FailurePolicy: Open, ExcludeNamespaces: []string{}}, said)
+	if !strings.Contains(text, "\n      \"capabilities\": {\n        \"ips\": true\n      }\n    }") || strings.Contains(text, "excludeNamespaces") {
+		t.Errorf("%s", text)
+	}
+	// A slip in it is not passed on.
+	for old, slip := range map[string]string{`"failurePolicy"`: `"failurePolcy"`, `"open"`: `"ajar"`, `"error"`: `3`} {
+		h.write(t, path, strings.Replace(text, old, slip, 1))
+		if _, err := Install(h.Place, h.self, Settings{}); exit.Code(err) != exit.Rejected || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v", slip, err)
+		}
 	}
 }
 

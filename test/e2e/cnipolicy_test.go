@@ -98,3 +98,19 @@ func TestCNICheckGoesByThePolicy(t *testing.T) {
 	wantCode(t, r.check(p), types.ErrTryAgainLater, "not up")
 	r.del(p)
 }
+
+// Run again, as after an upgrade, install keeps what it is not told.
+func TestCNIInstallAgainKeepsTheSettings(t *testing.T) {
+	m := newMesh(t)
+	r := newRuntime(m.node, m.net, "--cni-failure-policy", "closed", "--cni-timeout", "9s", "--cni-exclude-namespace", "a")
+	says := func(want string, flags ...string) {
+		t.Helper()
+		if res := r.install(flags...); !strings.Contains(res.out, want) {
+			t.Errorf("%v\ndoes not say %q", res, want)
+		}
+	}
+	says("settings: failure policy closed, timeout 9s, log level warning, bpffs " + m.bpf + ", excluded namespaces: a\n")
+	t.Setenv("KMESH_NODE_CNI_LOG_LEVEL", "debug")
+	says("failure policy closed, timeout 9s, log level debug,")
+	says("failure policy open, timeout 9s, log level debug, bpffs "+m.bpf+", excluded namespaces: none\n", "--cni-failure-policy", "open", "--cni-exclude-namespace", "")
+}
