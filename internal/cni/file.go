@@ -68,7 +68,8 @@ func (c *confFile) replace(text []byte) error {
 	})
 }
 
-// writeBeside writes a new file and renames it to path, once ready agrees.
+// writeBeside writes a new file and renames it to path, once ready agrees. It is closed by
+// then: a program that is open for writing cannot be run.
 func writeBeside(path string, mode fs.FileMode, from io.Reader, ready func(*os.File) error) error {
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, ".kmesh-node-*")
@@ -80,17 +81,16 @@ func writeBeside(path string, mode fs.FileMode, from io.Reader, ready func(*os.F
 		func() error { return f.Chmod(mode) },
 		f.Sync, // it takes long, and ready is to be true of the moment of the rename
 		func() error { return ready(f) },
-		func() error { return os.Rename(f.Name(), path) },
 	} {
 		if err == nil {
 			err = step()
 		}
 	}
-	if err != nil {
-		err = errors.Join(err, ignoreMissing(os.Remove(f.Name())))
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
 	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
+	if err != nil {
+		return errors.Join(err, ignoreMissing(os.Remove(f.Name())))
 	}
 	return syncDir(dir)
 }

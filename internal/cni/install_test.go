@@ -6,8 +6,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -232,6 +234,40 @@ func TestInstallAgainKeepsTheSettings(t *testing.T) {
 		if _, err := Install(h.Place, h.self, Settings{}); exit.Code(err) != exit.Rejected || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: %v", slip, err)
 		}
+	}
+}
+
+// A runtime can call the plugin at each moment while another one takes its place: a program
+// that somebody has open for writing cannot be run.
+func TestPluginCanBeCalledWhileItIsExchanged(t *testing.T) {
+	dir := t.TempDir()
+	plugin := filepath.Join(dir, Name)
+	exchange := func(n int) {
+		t.Helper()
+		from := filepath.Join(dir, "from")
+		if err := os.WriteFile(from, fmt.Appendf(nil, "#!/bin/sh\n# %d\n", n), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if changed, err := copyProgram(from, plugin); err != nil || !changed {
+			t.Fatal(changed, err)
+		}
+	}
+	exchange(0)
+	// In a process of its own: one that is started here has what is open here for a moment.
+	calls := exec.Command("/bin/sh", "-c", `while [ ! -e "$1" ]; do "$0" || exit; done`, plugin, filepath.Join(dir, "over"))
+	var said bytes.Buffer
+	calls.Stderr = &said
+	if err := calls.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 200 {
+		exchange(n + 1)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "over"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := calls.Wait(); err != nil {
+		t.Errorf("%v: %s", err, &said)
 	}
 }
 
