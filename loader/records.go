@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -47,6 +48,7 @@ type recorded struct {
 	*podrecord.Record
 	fate string
 	why  string
+	left bool // it left by itself
 }
 
 // readRecords decides what becomes of each record. enrolled says which namespaces are, or
@@ -79,7 +81,7 @@ func (k *node) readRecords(enrolled func(cookie uint64) bool) ([]recorded, error
 	all := seesAll()
 	out := make([]recorded, len(list))
 	for i, r := range list {
-		out[i] = recorded{r, recordKept, ""}
+		out[i] = recorded{Record: r, fate: recordKept, left: known[r.Map] && !enrolled(r.Cookie)}
 		switch d := &out[i]; {
 		case r.Boot != boot:
 			d.fate, d.why = recordDropped, "it is of another boot"
@@ -89,7 +91,7 @@ func (k *node) readRecords(enrolled func(cookie uint64) bool) ([]recorded, error
 			d.fate, d.why = recordDropped, "the container runtime took it back"
 		case !alive(r) && all:
 			d.fate, d.why = recordDropped, "its namespace is gone"
-		case r.Alone, enrolled(r.Cookie), !alive(r), known[r.Map]:
+		case r.Alone, enrolled(r.Cookie), !alive(r), d.left:
 		default:
 			d.fate, d.why = recordEnrols, "it is "+r.String()
 		}
@@ -202,18 +204,15 @@ func (k *node) settleRecords() {
 		k.log.Warn(err)
 		return
 	}
+	keys, err := netnsKeys(k.FD("km_netns"))
+	if err != nil {
+		k.log.Warn(err)
+		return
+	}
 	dir := k.cfg.PodRecords()
 	for _, r := range k.records {
-		switch {
-		case r.fate == recordDropped || r.fate == recordEnds:
-			err = dir.Remove(r.ContainerID, r.IfName)
-		case r.Map != id && (r.Map != 0 || r.fate == recordEnrols):
-			r.Map = id
-			err = dir.Write(r.Record)
-		default:
-			continue
-		}
-		if err != nil {
+		settled := r.left || r.fate == recordEnrols || slices.Contains(keys, r.Cookie)
+		if err := settleRecord(dir, r, id, settled); err != nil {
 			k.log.WithError(err).Warn("records of pods are not up to date")
 		}
 	}
@@ -221,6 +220,26 @@ func (k *node) settleRecords() {
 		k.log.Warn(err)
 	}
 	k.records = nil
+}
+
+// settleRecord is about one of them: settled says that it goes with the km_netns of that id
+// from now on. What the plugin wrote or removed since it was read counts.
+func settleRecord(dir podrecord.Dir, r recorded, id uint32, settled bool) error {
+	now, err := dir.Read(r.ContainerID, r.IfName)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case now.Cookie != r.Cookie || now.Boot != r.Boot || now.Released != r.Released:
+		return nil // the next one sees to it
+	case r.fate == recordDropped || r.fate == recordEnds:
+		return dir.Remove(r.ContainerID, r.IfName)
+	case settled && now.Map != id:
+		now.Map = id
+		return dir.Write(now)
+	}
+	return nil
 }
 
 // dropRecords removes the records that no later `up` could enrol anything by. It is for

@@ -5,6 +5,7 @@ package loader
 import (
 	"errors"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -196,5 +197,52 @@ func TestRecordsAndAnUpThatFails(t *testing.T) {
 	must1(Down(&h.cfg))(t)
 	if _, err := os.Stat(string(h.cfg.PodRecords())); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("down leaves records of pods that are gone: %v", err)
+	}
+}
+
+// What the plugin wrote or took away while an up was under way counts.
+func TestSettlingLeavesWhatThePluginWroteMeanwhile(t *testing.T) {
+	read := podrecord.Record{Version: 1, ContainerID: "a", IfName: "eth0", Netns: "/x", Cookie: 7, Map: 1}
+	for _, fate := range []string{recordKept, recordEnrols, recordDropped, recordEnds} {
+		for name, meanwhile := range map[string]func(*podrecord.Record){
+			"nothing": func(*podrecord.Record) {}, "gone": nil,
+			"taken back":  func(r *podrecord.Record) { r.Released = !r.Released },
+			"added again": func(r *podrecord.Record) { r.Cookie = 8 },
+		} {
+			dir := podrecord.Dir(t.TempDir())
+			was := read
+			was.Released = fate == recordEnds
+			now := was
+			if meanwhile != nil {
+				meanwhile(&now)
+				must(t, dir.Write(&now))
+			}
+			must(t, settleRecord(dir, recorded{Record: &was, fate: fate}, 2, true))
+			want := &now
+			switch {
+			case name == "gone", name == "nothing" && (fate == recordDropped || fate == recordEnds):
+				want = nil
+			case name == "nothing":
+				want.Map = 2
+			}
+			if got, err := dir.Read("a", "eth0"); want == nil && !errors.Is(err, os.ErrNotExist) || want != nil && !reflect.DeepEqual(got, want) {
+				t.Errorf("%s, meanwhile %s: %+v, %v", fate, name, got, err)
+			}
+		}
+	}
+}
+
+// An ADD that ended before it wrote down where the pod is enrolled: it stays out all the
+// same once it left.
+func TestUpWritesDownWhereAPodIsEnrolled(t *testing.T) {
+	h := newWorkloadHost(t)
+	must(t, h.up())
+	r := h.told("pod", newPod(t, "10.1.0.1/24"))
+	h.enroll(r.Netns)
+	must(t, h.up())
+	must(t, h.cfgHandles(func(hd *Handles) error { return hd.UnenrollCookie(r.Cookie) }))
+	must(t, h.up())
+	if got := h.enrolledNow(); len(got) > 0 {
+		t.Errorf("who left is enrolled again: %d", got)
 	}
 }
