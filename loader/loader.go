@@ -19,6 +19,7 @@ type BpfLoader struct {
 	up      *node
 	kept    *kept        // of a live `run`
 	changed []string     // by Start
+	refused []string     // recorded pods that could not be enrolled, and were told of
 	hosts   []netip.Addr // the node's own addresses at the last Reconcile; nil: none yet
 }
 
@@ -123,7 +124,7 @@ func (l *BpfLoader) start(ctx context.Context, begin time.Time, k *node, steps [
 		dropStaleLocks(k.log)
 	}
 	k.timed(begin).Logf(k.level(), "up: %s", k.outcome())
-	l.up, l.changed = k, k.changed
+	l.up, l.changed, l.refused = k, k.changed, k.refused
 	return nil
 }
 

@@ -67,6 +67,7 @@ type node struct {
 	plan *Plan // of a look: written down instead of done; nil: it is done
 
 	records []recorded // of the container runtime's pods, from Attach on
+	refused []string   // those of them that could not be enrolled
 
 	podsChanged bool // km_netns is other than when writer read it
 	swapped     bool // links of another load took this one's programs

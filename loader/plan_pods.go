@@ -93,6 +93,7 @@ func (k *node) lookPods(program, cgroup) error {
 	}
 	all := seesAll()
 	for _, c := range sorted(enrolled) {
+		changes := len(k.plan.Changes)
 		alive, err := k.lookNICs(links[c])
 		if err != nil {
 			return err
@@ -106,6 +107,12 @@ func (k *node) lookPods(program, cgroup) error {
 			}
 		default:
 			k.addEnrolment(c, enrolled[c], "it is not in sight from here: new devices of it are not judged")
+		}
+		if err != nil && k.enrolling(c) != nil {
+			k.plan.Changes = k.plan.Changes[:changes]
+			k.dropNICs(c)
+			k.refuse(c, err)
+			continue
 		}
 		if err != nil {
 			return err

@@ -5,10 +5,12 @@ package loader
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -50,8 +52,8 @@ func (t tree) nicLinks() (map[uint64][]string, error) {
 	return l, nil
 }
 
-// attachPods brings the devices of all enrolled namespaces to k's program, and
-// forgets namespaces of which nothing is left.
+// attachPods brings the devices of all enrolled namespaces to k's program, forgets
+// namespaces of which nothing is left, and enrols those that are recorded.
 func (k *node) attachPods(r program, _ cgroup) error {
 	cookies, err := netnsKeys(k.fds["km_netns"])
 	if err != nil {
@@ -60,6 +62,11 @@ func (k *node) attachPods(r program, _ cgroup) error {
 	links, err := k.t.nicLinks()
 	if err != nil {
 		return attachError("attach", r.name, err, "")
+	}
+	for _, r := range k.records {
+		if r.fate == recordEnrols && !slices.Contains(cookies, r.Cookie) {
+			cookies = append(cookies, r.Cookie)
+		}
 	}
 	if len(cookies) == 0 {
 		return nil // commit drops what links there are
@@ -71,6 +78,10 @@ func (k *node) attachPods(r program, _ cgroup) error {
 	all := seesAll()
 	slices.Sort(cookies)
 	for _, c := range cookies {
+		if r := k.enrolling(c); r != nil {
+			k.enrolPod(r, links[c], where[c])
+			continue
+		}
 		alive, err := k.adoptNICs(links[c])
 		if err != nil {
 			return err
@@ -88,6 +99,32 @@ func (k *node) attachPods(r program, _ cgroup) error {
 		}
 	}
 	return nil
+}
+
+// enrolPod enrols by a record, once the devices are judged.
+func (k *node) enrolPod(r *recorded, links, paths []string) {
+	if len(paths) == 0 { // it ended by now, or is not in sight from here
+		for o := r; o != nil; o = k.enrolling(r.Cookie) {
+			o.fate = recordKept
+		}
+		return
+	}
+	k.tryEnrol(r, func() error {
+		if _, err := k.adoptNICs(links); err != nil {
+			return err
+		}
+		p, err := k.attachDevices(r.Cookie, paths[0])
+		if err != nil {
+			return err
+		}
+		return k.enterRecorded(r, func(e *kmNetns) error { return k.describe(e, p) })
+	})
+}
+
+// dropNICs has no link of a namespace wanted.
+func (k *node) dropNICs(cookie uint64) {
+	prefix := nicProgram + "-" + strconv.FormatUint(cookie, 10) + "-"
+	maps.DeleteFunc(k.nics, func(name string, _ bool) bool { return strings.HasPrefix(name, prefix) })
 }
 
 // adoptNICs brings the links of one namespace that are alive to k's program, and
@@ -185,7 +222,7 @@ func (k *node) unlinked(cookie uint64, path string) (p pod, devices []nic, err e
 // attachPod attaches to the devices of a namespace that have no link yet, and
 // brings its entry in km_netns up to date.
 func (k *node) attachPod(cookie uint64, path string) error {
-	p, devices, err := k.unlinked(cookie, path)
+	p, err := k.attachDevices(cookie, path)
 	if errors.Is(err, errEnded) {
 		k.log.Debug(err)
 		return nil
@@ -193,13 +230,21 @@ func (k *node) attachPod(cookie uint64, path string) error {
 	if err != nil {
 		return err
 	}
+	return k.writePod(p)
+}
+
+func (k *node) attachDevices(cookie uint64, path string) (p pod, err error) {
+	p, devices, err := k.unlinked(cookie, path)
+	if err != nil {
+		return p, err
+	}
 	for _, d := range devices {
 		name := nicLink(cookie, d.index)
 		if err := fault("device"); err != nil {
-			return attachError("attach", nicProgram+" to device "+d.name, err, "")
+			return p, attachError("attach", nicProgram+" to device "+d.name, err, "")
 		}
 		if err := k.takeOff(name, p, d); err != nil {
-			return err
+			return p, err
 		}
 		link, err := attachNIC(p, d, k.progs[nicProgram], k.next.XDPMode)
 		if err != nil && p.lost(d) {
@@ -207,17 +252,17 @@ func (k *node) attachPod(cookie uint64, path string) error {
 			continue
 		}
 		if err != nil {
-			return attachError("attach", nicProgram, err, nicRemedy(err))
+			return p, attachError("attach", nicProgram, err, nicRemedy(err))
 		}
 		k.held = append(k.held, link)
 		k.undo.push("detach "+name, func() error { return ignoreGone(linkDetach(link)) })
 		if err := k.pin(link, linkDir, name); err != nil {
-			return err
+			return p, err
 		}
 		k.nics[name] = true
 		k.change(fmt.Sprintf("attached: %s at %s of %s", nicProgram, d.name, path))
 	}
-	return k.writePod(p)
+	return p, nil
 }
 
 // takeOff drops the link in the way of a new one on the device, one of the other

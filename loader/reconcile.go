@@ -27,6 +27,7 @@ func (l *BpfLoader) Reconcile(ctx context.Context) (repaired []string, err error
 	if err != nil {
 		return nil, err
 	}
+	l.tellRefused(p)
 	if len(p.Pending()) > 0 {
 		if repaired, err = l.repair(ctx); err != nil {
 			return nil, err
@@ -55,6 +56,7 @@ func (l *BpfLoader) repair(ctx context.Context) ([]string, error) {
 	l.kept.run = nil
 	l.kept.release(l.cfg.Log)
 	l.kept = next.kept
+	l.refused = next.refused
 	return next.changed, nil
 }
 

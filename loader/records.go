@@ -40,6 +40,7 @@ const (
 	recordKept    = "keep"
 	recordEnrols  = "enrol"   // its namespace is alive, and was never enrolled in these maps
 	recordDropped = "drop"    // its namespace is gone
+	recordRefused = "refuse"  // it should enrol, and cannot
 	recordEnds    = "release" // the runtime took it back: its namespace is not to be enrolled
 )
 
@@ -163,7 +164,7 @@ func cookieIs(r *podrecord.Record) bool {
 }
 
 // enrolRecorded enrols what is recorded and was never enrolled in these maps, and takes
-// back what the runtime took back. Devices are attached to by what follows.
+// back what the runtime took back. In workload mode attachPods enrols, with the devices.
 func (k *node) enrolRecorded() error {
 	keys, err := netnsKeys(k.fds["km_netns"])
 	if err != nil {
@@ -176,15 +177,9 @@ func (k *node) enrolRecorded() error {
 	for i := range k.records {
 		switch r := &k.records[i]; r.fate {
 		case recordEnrols:
-			blank := func(*kmNetns) error { return nil }
-			if err := k.enter(r.Cookie, r.Netns, &k.undo, blank); err != nil {
-				// One pod too many does not keep the others from being managed.
-				k.log.WithError(err).Warnf("%s is not enrolled", r)
-				r.fate = recordKept
-				continue
+			if k.cfg.Mode != Workload {
+				k.tryEnrol(r, func() error { return k.enterRecorded(r, func(*kmNetns) error { return nil }) })
 			}
-			k.podsChanged = true
-			k.change(fmt.Sprintf("enrolled: namespace %d, %s", r.Cookie, r.why))
 		case recordEnds:
 			if err := k.release(r.Cookie); err != nil && !errors.Is(err, errNotEnrolled) {
 				return attachError("unenroll", strconv.FormatUint(r.Cookie, 10), err, "")
@@ -194,6 +189,69 @@ func (k *node) enrolRecorded() error {
 		}
 	}
 	return nil
+}
+
+// tryEnrol has do enrol by a record. Where that fails it is as if the record were not there.
+func (k *node) tryEnrol(r *recorded, do func() error) {
+	steps, changed := len(k.undo.steps), len(k.changed)
+	err := do()
+	if err == nil {
+		return
+	}
+	err = errors.Join(err, k.undo.unwindTo(steps))
+	k.changed = k.changed[:changed]
+	k.dropNICs(r.Cookie)
+	k.refuse(r.Cookie, err)
+}
+
+func (k *node) enterRecorded(r *recorded, describe func(*kmNetns) error) error {
+	if err := k.enter(r.Cookie, r.Netns, &k.undo, describe); err != nil {
+		return err
+	}
+	k.podsChanged = true
+	k.change(fmt.Sprintf("enrolled: namespace %d, %s", r.Cookie, r.why))
+	return nil
+}
+
+// enrolling is the record by which a namespace is to be enrolled; nil: none.
+func (k *node) enrolling(cookie uint64) *recorded {
+	i := slices.IndexFunc(k.records, func(r recorded) bool { return r.Cookie == cookie && r.fate == recordEnrols })
+	if i < 0 {
+		return nil
+	}
+	return &k.records[i]
+}
+
+// refuse is for what should be enrolled by its record and cannot be. It does not keep the
+// others from being managed; the next `up`, or turn of `run`, tries again.
+func (k *node) refuse(cookie uint64, err error) {
+	for r := k.enrolling(cookie); r != nil; r = k.enrolling(cookie) {
+		r.fate = recordRefused
+		if k.plan != nil {
+			k.add(ActionKeep, refusedKind, r.String(), "it is not enrolled: "+oneLine(err).Error())
+			continue
+		}
+		k.log.WithError(err).Warnf("%s is not enrolled", r)
+		k.refused = append(k.refused, r.String())
+	}
+}
+
+// refusedKind is the kind of a change that is kept where a record enrols nothing.
+const refusedKind = "pod record"
+
+// tellRefused warns of pods that a plan finds refused, and the turn before did not.
+func (l *BpfLoader) tellRefused(p *Plan) {
+	var now []string
+	for _, c := range p.Changes {
+		if c.Action != ActionKeep || c.Kind != refusedKind {
+			continue
+		}
+		now = append(now, c.Name)
+		if !slices.Contains(l.refused, c.Name) {
+			l.cfg.Log.Warnf("%s: %s", c.Name, c.Why)
+		}
+	}
+	l.refused = now
 }
 
 // settleRecords brings the records to what is in force. What cannot be written or removed
@@ -276,6 +334,7 @@ func (k *node) lookRecords(enrolled map[uint64]string) error {
 	if err != nil {
 		return err
 	}
+	k.records = list
 	for _, r := range list {
 		switch r.fate {
 		case recordEnrols:

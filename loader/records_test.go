@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/kmesh-net/kmesh-node/internal/podrecord"
 )
 
@@ -244,5 +246,93 @@ func TestUpWritesDownWhereAPodIsEnrolled(t *testing.T) {
 	must(t, h.up())
 	if got := h.enrolledNow(); len(got) > 0 {
 		t.Errorf("who left is enrolled again: %d", got)
+	}
+}
+
+// A recorded pod that takes no xdpauth is let alone, and told of once; the others are
+// managed. It is enrolled once it takes one.
+func TestRecordedPodThatTakesNoProgramIsLeftOutAlone(t *testing.T) {
+	h := newWorkloadHost(t)
+	other := *h
+	other.cfg.BpfFsPath += "-other"
+	other.t_ = other.cfg.tree()
+	must(t, other.up())
+	defer func() { must1(Down(&other.cfg))(t) }()
+	path := newPod(t, "10.1.0.1/24")
+	ip(t, path, "link", "add", "eth1", "type", "bridge")
+	good, r := h.told("good", newPod(t, "10.1.0.2/24")), h.told("stubborn", path)
+	p := must1(lookInto(r.Cookie, path))(t)
+	stranger := must1(attachNIC(p, p.nics[1], other.pinned(progDir, nicProgram), XDPGeneric))(t)
+	leftOut := func() {
+		t.Helper()
+		if got := h.enrolledNow(); !slices.Equal(got, []uint64{good.Cookie}) {
+			t.Errorf("enrolled %d, want %d", got, good.Cookie)
+		}
+		if l := must1(lookInto(r.Cookie, path))(t).nics[0].xdp; len(l) > 0 || len(h.nicLinks(r.Cookie)) > 0 {
+			t.Errorf("programs %d on its first device, links %v", l, h.nicLinks(r.Cookie))
+		}
+		if now := must1(h.cfg.PodRecords().Read("stubborn", "eth0"))(t); now.Map != 0 {
+			t.Error("it counts as one that left")
+		}
+		h.noProblem()
+	}
+	const kept = "it is not enrolled: attach: xdpauth: device eth1"
+	plan := must1(MakePlan(&h.cfg))(t)
+	if i := slices.IndexFunc(plan.Changes, func(c Change) bool { return c.Name == "pod default/stubborn" }); i < 0 ||
+		plan.Changes[i].Action != ActionKeep || !strings.Contains(plan.Changes[i].Why, kept) {
+		t.Errorf("plan: %+v", plan.Changes)
+	}
+	if got := h.pending("enrolment"); got != "create enrolment: it is pod default/good; "+good.Netns {
+		t.Errorf("plan: %s", got)
+	}
+	must(t, h.up())
+	if s := h.log.String(); strings.Count(s, "stubborn is not enrolled") != 1 || !strings.Contains(s, "ip link show") {
+		t.Errorf("up says:\n%s", s)
+	}
+	leftOut()
+	if got := h.pending("enrolment", "pod record", "link"); got != "" {
+		t.Errorf("another up would do:\n%s", got)
+	}
+	l := h.stay()
+	h.log.Reset()
+	h.healed(l)
+	second := h.told("second", path)
+	h.healed(l)
+	if s := h.log.String(); strings.Count(s, "is not enrolled") != 1 || !strings.Contains(s, "default/second") {
+		t.Errorf("turns of a run say:\n%s", s)
+	}
+	leftOut()
+	must(t, h.cfg.PodRecords().Remove(second.ContainerID, second.IfName))
+	must(t, unix.Close(stranger))
+	h.healed(l, "enrolled: namespace", "pod default/stubborn")
+	if got := len(h.nicLinks(r.Cookie)); got != 2 {
+		t.Errorf("%d links", got)
+	}
+	l.Stop()
+	must1(Down(&h.cfg))(t)
+}
+
+// What fails at recorded pods, and is not seen beforehand, leaves the rest to come up.
+func TestRecordedPodsThatFailAreLeftOut(t *testing.T) {
+	for mode, step := range map[Mode]string{Workload: "device", Ads: "enroll"} {
+		t.Run(string(mode), func(t *testing.T) {
+			h := newHost(t)
+			h.setMode(mode)
+			h.told("a", newPod(t, "10.1.0.1/24"))
+			h.told("b", newPod(t, "10.1.0.2/24"))
+			t.Setenv("KMESH_NODE_FAULT", step)
+			must(t, h.up())
+			if n := len(h.enrolledNow()); n != 0 || strings.Count(h.log.String(), "is not enrolled") != 2 {
+				t.Errorf("%d pods are enrolled:\n%s", n, h.log)
+			}
+			h.noProblem()
+			t.Setenv("KMESH_NODE_FAULT", "")
+			must(t, h.up())
+			if n := len(h.enrolledNow()); n != 2 {
+				t.Errorf("another up: %d pods are enrolled", n)
+			}
+			h.noProblem()
+			must1(Down(&h.cfg))(t)
+		})
 	}
 }

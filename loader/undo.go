@@ -23,13 +23,16 @@ func (u *undo) push(what string, do func() error) {
 }
 
 // unwind takes everything back, attempts every step, and joins their errors.
-func (u *undo) unwind() error {
+func (u *undo) unwind() error { return u.unwindTo(0) }
+
+// unwindTo is unwind for all but the first n steps.
+func (u *undo) unwindTo(n int) error {
 	var errs []error
-	for i := len(u.steps) - 1; i >= 0; i-- {
+	for i := len(u.steps) - 1; i >= n; i-- {
 		if err := u.steps[i].do(); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", u.steps[i].what, err))
 		}
 	}
-	u.steps = nil
+	u.steps = u.steps[:n]
 	return errors.Join(errs...)
 }
