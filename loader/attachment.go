@@ -20,7 +20,7 @@ import (
 func NamespaceCookie(path string) (uint64, error) {
 	cookie, host, err := namespaceAt("enroll", path)
 	if err == nil && host {
-		err = &exit.Error{Code: exit.Usage, Step: "enroll", Object: path, Err: errors.New("this is the host's own network namespace")}
+		err = &exit.Error{Code: exit.Usage, Step: "enroll", Object: path, Err: errHostNetns}
 	}
 	return cookie, err
 }

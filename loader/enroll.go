@@ -32,7 +32,10 @@ type Namespace struct {
 	Waypoint  bool         `json:"waypoint,omitempty"`
 }
 
-var errNotEnrolled = errors.New("not enrolled")
+var (
+	errNotEnrolled = errors.New("not enrolled")
+	errHostNetns   = errors.New("this is the host's own network namespace")
+)
 
 // Enroll takes the network namespace at path (/proc/PID/ns/net, /run/netns/NAME)
 // under management and returns its cookie once the kernel's map has it; in workload
@@ -45,7 +48,7 @@ func (h *Handles) Enroll(path string, force bool) (cookie uint64, err error) {
 	}
 	if host && !force {
 		return 0, &exit.Error{Code: exit.Usage, Step: "enroll", Object: path,
-			Err: errors.New("this is the host's own network namespace"), Remedy: "if that is meant, add --force"}
+			Err: errHostNetns, Remedy: "if that is meant, add --force"}
 	}
 	return cookie, h.enrollAt(cookie, path, h.refresh)
 }
