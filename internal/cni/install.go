@@ -137,7 +137,7 @@ func Uninstall(at Place, inUse func() (int, error)) (*Outcome, error) {
 		return nil, err
 	}
 	if n > 0 {
-		out.Notes = append(out.Notes, fmt.Sprintf("%s stays: the runtime calls it for %d pods that are there; run this again when they are gone", out.Plugin, n))
+		out.Notes = append(out.Notes, fmt.Sprintf("%s stays: the runtime calls it for %d pods that are there; run this again, or remove it, when they are gone", out.Plugin, n))
 		return out, nil
 	}
 	err = unix.Unlink(out.Plugin) // os.Remove takes a directory, too
@@ -228,7 +228,7 @@ func (at Place) network(out *Outcome) (*confFile, *list, error) {
 			err = passed(path, file)
 		}
 		if err != nil {
-			out.Notes = append(out.Notes, fmt.Sprintf("%s was passed over, as runtimes do: %v", path, err))
+			out.Notes = append(out.Notes, fmt.Sprintf("%s was passed over, as by CRI-O; containerd has no network before it is mended: %v", path, err))
 			continue
 		}
 		if filepath.Ext(path) != listSuffix {
