@@ -49,7 +49,7 @@ type FoundNext struct {
 }
 
 // Change is what becomes of one thing. Kind is mount, directory, record, map, program,
-// tail call, settings, link, enrolment or pin.
+// tail call, settings, link, enrolment, pod record or pin.
 type Change struct {
 	Action string `json:"action"`
 	Kind   string `json:"kind"`

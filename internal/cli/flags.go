@@ -26,7 +26,7 @@ func globalFlags(defaults bool) []cli.Flag {
 		return ""
 	}
 	return []cli.Flag{
-		&cli.StringFlag{Name: "mode", Value: value(string(d.Mode)), Usage: "data plane: ads or workload; but for up and run the one that is up", Hidden: !defaults},
+		&cli.StringFlag{Name: "mode", Value: value(string(d.Mode)), Usage: "data plane: ads or workload; but for up, run and plan the one that is up", Hidden: !defaults},
 		&cli.StringFlag{Name: "bpf-fs-path", Value: value(d.BpfFsPath), Usage: "bpffs that the pins are in", Hidden: !defaults},
 		&cli.StringFlag{Name: "cgroup2-path", Value: value(d.Cgroup2Path), Usage: "cgroup2 directory whose processes are managed", Hidden: !defaults},
 		&cli.StringFlag{Name: "btf", Usage: "file with the BTF of this kernel (default: /sys/kernel/btf/vmlinux)", Hidden: !defaults},

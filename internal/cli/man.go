@@ -30,7 +30,7 @@ var exitCodes = []struct {
 	{0, "Done."},
 	{exit.Unexpected, "Unexpected."},
 	{exit.Usage, "Usage: a command, flag or value that is not known."},
-	{exit.NotReady, "The host is not ready: kernel, capability, BTF, bpffs or cgroup2."},
+	{exit.NotReady, "The host is not ready: kernel, capability, BTF, bpffs, cgroup2, admin address."},
 	{exit.Load, "Open, load or the verifier."},
 	{exit.Attach, "Attach."},
 	{exit.Rejected, "The configuration was rejected; nothing of it was published."},

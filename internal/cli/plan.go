@@ -17,7 +17,7 @@ func (c *command) plan() *cli.Command {
 		Description: "Takes the flags of up. start is normal, restart, update or mode change; run the process id of a live run,\n" +
 			"which does what is pending in place of up; build and release are those found and the next. Each of changes has\n" +
 			"action (keep, create, update, migrate, rebuild, repair or delete), kind (mount, directory, record, map, program,\n" +
-			"tail call, settings, link, enrolment or pin), name, why and mode. Exits 0 when a plan could be made, with changes\n" +
+			"tail call, settings, link, enrolment, pod record or pin), name, why and mode. Exits 0 when a plan could be made, with changes\n" +
 			"or without, and as up would where it would fail for a reason that can be seen beforehand.",
 		Action: noArgs(func(ctx *cli.Context) error {
 			cfg, err := c.upConfig(ctx)
