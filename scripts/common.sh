@@ -36,6 +36,13 @@ die() {
 	exit "$code"
 }
 
+# uninstall_plugin PROGRAM: nobody is to call a plugin that is not there. Says what that
+# changed, and what it left.
+uninstall_plugin() {
+	said=$("$1" cni uninstall) || return
+	if [ "$said" != "nothing to change" ]; then printf '%s\n' "$said"; fi
+}
+
 need_root() { [ "$(id -u)" -eq 0 ] || die 10 "not root: run it as root"; }
 
 # find_node sets $node: $KMESH_NODE, or the one that was installed or built with

@@ -51,7 +51,7 @@ if [ -z "$destdir" ]; then
 	if [ -n "$keep" ]; then
 		say "the data plane stays as it is"
 	elif [ -x "$prefix/sbin/kmesh-node" ]; then
-		"$prefix/sbin/kmesh-node" cni uninstall >/dev/null || die $? "the CNI plugin could not be uninstalled: nothing was removed; see above, or use --keep"
+		uninstall_plugin "$prefix/sbin/kmesh-node" || die $? "the CNI plugin could not be uninstalled: nothing was removed; see above, or use --keep"
 		"$prefix/sbin/kmesh-node" down || die $? "the data plane could not be taken down: nothing was removed; see above, or use --keep"
 		rm -rf /run/kmesh-node
 	fi

@@ -12,11 +12,12 @@ here=/usr/lib/kmesh-node
 # The settings say which data plane is ours.
 # shellcheck source=scripts/common.sh
 . "$here/common.sh"
-# Nobody is to call a plugin that is not there.
-/usr/sbin/kmesh-node cni uninstall >/dev/null ||
-	echo "kmesh-node: the CNI plugin could not be uninstalled: see above" >&2
-/usr/sbin/kmesh-node down || {
-	code=$?
-	echo "kmesh-node: the data plane could not be taken down: the package stays; see above" >&2
-	exit "$code"
+
+# stays CODE WHAT: where a network names a plugin and nothing is up, pods may not start.
+stays() {
+	echo "kmesh-node: $2: the package stays; see above" >&2
+	exit "$1"
 }
+
+uninstall_plugin /usr/sbin/kmesh-node || stays $? "the CNI plugin could not be uninstalled"
+/usr/sbin/kmesh-node down || stays $? "the data plane could not be taken down"

@@ -107,6 +107,15 @@ a_removal_that_cannot_take_the_data_plane_down_removes_nothing() {
 	has "$tmp/out" "the package stays"
 	same "state" installed "$(dpkg-query -W -f '${db:Status-Status}' kmesh-node)"
 	kmesh-node status >/dev/null
+	mkdir -p /etc/cni/net.d
+	echo '{"type": "kmesh-cni"' >/etc/cni/net.d/10-bad.conflist
+	rc=0
+	dpkg -r kmesh-node >"$tmp/out" 2>&1 || rc=$?
+	rm -r /etc/cni
+	[ "$rc" -ne 0 ] || fail "it is removed while a network names the plugin"
+	has "$tmp/out" "the CNI plugin could not be uninstalled: the package stays"
+	same "state" installed "$(dpkg-query -W -f '${db:Status-Status}' kmesh-node)"
+	kmesh-node status >/dev/null
 }
 
 a_removal_takes_the_data_plane_down() {

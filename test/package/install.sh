@@ -43,7 +43,23 @@ a_plugin_of_the_runtime_is_kept_new_and_taken_away() {
 	install_ >"$tmp/out"
 	has "$tmp/out" "installed $plugin"
 	cmp /usr/sbin/kmesh-node "$plugin"
+	# A network that may name it and cannot be edited.
+	mkdir -p /etc/cni/net.d
+	echo '{"type": "kmesh-cni"' >/etc/cni/net.d/10-bad.conflist
+	rc=0
+	/usr/lib/kmesh-node/uninstall >"$tmp/out" 2>&1 || rc=$?
+	same "exit code" 13 "$rc"
+	has "$tmp/out" "nothing was removed"
+	rm -r /etc/cni
+	# A pod for which the runtime calls it once more.
+	pods=/run/kmesh-node/sys%2Ffs%2Fbpf.pods
+	mkdir -p "$pods"
+	: >"$pods/a@eth0.json"
 	/usr/lib/kmesh-node/uninstall >"$tmp/out"
+	has "$tmp/out" "$plugin stays: the runtime calls it for 1 pods"
+	install_ >"$tmp/out"
+	/usr/lib/kmesh-node/uninstall >"$tmp/out"
+	has "$tmp/out" "uninstalled: $plugin"
 	[ ! -e "$plugin" ] || fail "$plugin is still there"
 }
 
