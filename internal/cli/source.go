@@ -122,39 +122,34 @@ func (s *source) change(h *loader.Handles) (outcome, error) {
 
 // publish applies docs as one change.
 func (s *source) publish(h *loader.Handles, docs []xds.Document) (did outcome, err error) {
-	if len(docs) == 0 {
-		return outcome{}, nil
-	}
-	ads := func(st *store.Store, _ *loader.Handles) (err error) {
-		did, err = publishTo(st, docs)
-		return err
-	}
-	workloads := func(st *workload.Store, _ *loader.Handles) (err error) {
-		did, err = publishWorkloads(st, docs)
-		return err
-	}
 	switch {
-	case h != nil:
-		err = s.maps.Aside(func() error { return withOpen(s.cfg, h, ads, workloads) })
-	case s.cfg.Mode == loader.Workload:
-		err = s.maps.Workload(workloads)
-	default:
-		err = storeError("apply", s.maps.Ads(ads))
+	case len(docs) == 0:
+		return outcome{}, nil
+	case h == nil:
+		return s.publishIn(s.maps, docs)
 	}
+	err = s.maps.Aside(func() (err error) {
+		k := keeper.Over(s.cfg, h)
+		defer func() { err = errors.Join(err, storeError("apply", k.Close())) }()
+		did, err = s.publishIn(k, docs)
+		return err
+	})
 	return did, err
 }
 
-// withOpen opens the writer of h's mode on h for what is to be done in that mode.
-func withOpen(cfg *loader.Config, h *loader.Handles, ads func(*store.Store, *loader.Handles) error,
-	workloads func(*workload.Store, *loader.Handles) error) error {
-	if cfg.Mode == loader.Ads {
-		return openStore(cfg, h, "apply", ads)
+func (s *source) publishIn(maps *keeper.Keeper, docs []xds.Document) (did outcome, err error) {
+	if s.cfg.Mode == loader.Workload {
+		err = maps.Workload(func(st *workload.Store, _ *loader.Handles) (err error) {
+			did, err = publishWorkloads(st, docs)
+			return err
+		})
+		return did, err
 	}
-	st, err := h.OpenWorkload()
-	if err != nil {
+	err = maps.Ads(func(st *store.Store, _ *loader.Handles) (err error) {
+		did, err = publishTo(st, docs)
 		return err
-	}
-	return errors.Join(workloads(st, h), st.Close())
+	})
+	return did, storeError("apply", err)
 }
 
 func publishTo(st *store.Store, docs []xds.Document) (did outcome, err error) {
