@@ -62,7 +62,7 @@ func readDataLog(ctx *cli.Context) (level datalog.Level, count string, err error
 	if level, err = datalog.ParseLevel(ctx.String(dataLogLevel)); err != nil {
 		return level, count, usage("--%s: %w", dataLogLevel, err)
 	}
-	count, err = oneOf(ctx, serviceCounters, countAuto, countOn, countOff)
+	count, err = enumOf(ctx, serviceCounters)
 	return level, count, err
 }
 

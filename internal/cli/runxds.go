@@ -67,7 +67,7 @@ func readXDS(ctx *cli.Context, cfg *loader.Config) (*xdsSettings, error) {
 	if len(listFlag(ctx, "config")) > 0 {
 		return nil, usage("--%s and --config: what is in force comes from one of them (the unit's KMESH_NODE_CONFIG may be set empty)", xdsAddress)
 	}
-	variant, err := oneOf(ctx, "xds-variant", string(xdsclient.SotW), string(xdsclient.Delta))
+	variant, err := enumOf(ctx, "xds-variant")
 	if err != nil {
 		return nil, err
 	}

@@ -44,7 +44,7 @@ type topAsked struct {
 }
 
 func readTop(ctx *cli.Context) (a topAsked, err error) {
-	order, err := oneOf(ctx, "sort", top.Orders()...)
+	order, err := enumOf(ctx, "sort")
 	if err != nil {
 		return a, err
 	}

@@ -56,10 +56,10 @@ func (c *command) upConfig(ctx *cli.Context) (*loader.Config, error) {
 	if err := workloadConfig(ctx, cfg); err != nil {
 		return nil, err
 	}
-	if cfg.ConnectRet, err = oneOf(ctx, "connect-ret", loader.ConnectRetAuto, loader.ConnectRetSysExit, loader.ConnectRetOff); err != nil {
+	if cfg.ConnectRet, err = enumOf(ctx, "connect-ret"); err != nil {
 		return nil, err
 	}
-	manage, err := oneOf(ctx, "manage", "enrolled", "all")
+	manage, err := enumOf(ctx, "manage")
 	if err != nil {
 		return nil, err
 	}

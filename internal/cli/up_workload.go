@@ -35,12 +35,12 @@ func workloadConfig(ctx *cli.Context, cfg *loader.Config) (err error) {
 		return usage("--waypoint-port %d is not 1..65535", port)
 	}
 	w.WaypointPort = uint16(port)
-	traffic, err := oneOf(ctx, "node-traffic", "exempt", "judge")
+	traffic, err := enumOf(ctx, "node-traffic")
 	if err != nil {
 		return err
 	}
 	w.JudgeNode = traffic == "judge"
-	if cfg.XDPMode, err = oneOf(ctx, "xdp-mode", loader.XDPGeneric, loader.XDPNative); err != nil {
+	if cfg.XDPMode, err = enumOf(ctx, "xdp-mode"); err != nil {
 		return err
 	}
 	if w.NodeName = ctx.String("node-name"); w.NodeName == "" {
