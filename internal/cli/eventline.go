@@ -10,9 +10,9 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
 	"sigs.k8s.io/yaml"
 
+	"github.com/kmesh-net/kmesh-node/internal/bpfmap"
 	"github.com/kmesh-net/kmesh-node/internal/events"
 	"github.com/kmesh-net/kmesh-node/internal/printable"
 	"github.com/kmesh-net/kmesh-node/internal/ratelimit"
@@ -184,9 +184,9 @@ func (l *eventLine) text() string {
 
 // wallClock turns a reading of CLOCK_MONOTONIC into the time of day.
 func wallClock(at time.Duration) (time.Time, error) {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
-		return time.Time{}, fmt.Errorf("read clock: %w", err)
+	now, err := bpfmap.Now()
+	if err != nil {
+		return time.Time{}, err
 	}
-	return time.Now().Add(at - time.Duration(ts.Nano())).UTC(), nil
+	return time.Now().Add(at - now).UTC(), nil
 }

@@ -95,6 +95,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kmesh-net/kmesh-node/internal/bpfmap"
 )
 
 // arrivals is what became of a number of connections to one address.
@@ -155,13 +157,7 @@ func (p *pod) connectUntil(to, want netip.AddrPort, limit time.Duration) (time.D
 }
 
 // monotonic is CLOCK_MONOTONIC.
-func monotonic() (time.Duration, error) {
-	var t unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &t); err != nil {
-		return 0, fmt.Errorf("read the clock: %w", err)
-	}
-	return time.Duration(t.Nano()), nil
-}
+func monotonic() (time.Duration, error) { return bpfmap.Now() }
 
 // expect returns an error unless every connection arrived at one of the addresses.
 func (a *arrivals) expect(where ...netip.AddrPort) error {
