@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/kmesh-net/kmesh-node/internal/exit"
 	"github.com/kmesh-net/kmesh-node/loader"
 )
 
@@ -58,6 +60,23 @@ func (c *command) withHandles(ctx *cli.Context, do func(*loader.Config, *loader.
 	}
 	defer h.Close()
 	return do(cfg, h)
+}
+
+var errAnotherUp = errors.New("the data plane was taken down, or another up made it anew")
+
+// stillInUse returns an error unless the open maps are those that are pinned.
+func stillInUse(h *loader.Handles, step string, names ...string) error {
+	for _, name := range names {
+		there, err := h.Current(name)
+		if err != nil {
+			return err
+		}
+		if !there {
+			return &exit.Error{Code: exit.NotUp, Step: step, Object: "map " + name, Err: errAnotherUp,
+				Remedy: "run it again, after kmesh-node up where it is down"}
+		}
+	}
+	return nil
 }
 
 // enrolment is the answer of enroll and unenroll.

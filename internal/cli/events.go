@@ -10,7 +10,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/kmesh-net/kmesh-node/internal/events"
-	"github.com/kmesh-net/kmesh-node/internal/exit"
 	"github.com/kmesh-net/kmesh-node/internal/ratelimit"
 	"github.com/kmesh-net/kmesh-node/internal/workload"
 	"github.com/kmesh-net/kmesh-node/loader"
@@ -55,25 +54,13 @@ func (c *command) follow(ctx *cli.Context, cfg *loader.Config, h *loader.Handles
 				return err
 			}
 			// Those that are read here, and by which events get their names.
-			for _, name := range []string{"km_event", "km_wstats", "km_res", "km_pstate"} {
-				there, err := h.Current(name)
-				if err == nil && !there {
-					err = &exit.Error{Code: exit.NotUp, Step: "events", Object: "map " + name, Err: errTakenDown,
-						Remedy: "run it again, after kmesh-node up where it is down"}
-				}
-				if err != nil {
-					return err
-				}
-			}
-			return nil
+			return stillInUse(h, "events", "km_event", "km_wstats", "km_res", "km_pstate")
 		}})
 	return errors.Join(err, p.dropped())
 }
 
 // maxRate is the most that --rate takes: more events than that a second do not come.
 const maxRate = 10_000_000
-
-var errTakenDown = errors.New("workload mode was taken down, or another up made it anew")
 
 // eventNames turns the numbers in events into names, and keeps them for a second:
 // while a writer is at work each question may read all resources anew.

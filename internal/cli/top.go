@@ -13,7 +13,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/kmesh-net/kmesh-node/internal/datalog"
-	"github.com/kmesh-net/kmesh-node/internal/exit"
 	"github.com/kmesh-net/kmesh-node/internal/keeper"
 	"github.com/kmesh-net/kmesh-node/internal/top"
 	"github.com/kmesh-net/kmesh-node/loader"
@@ -164,15 +163,7 @@ func (s *sampler) read() (*top.Sample, error) {
 	if err := s.watch.CountFor(s.interval + spare); err != nil {
 		return nil, err
 	}
-	err := s.keeper.Handles(func(h *loader.Handles) error {
-		there, err := h.Current("km_watch")
-		if err == nil && !there {
-			err = &exit.Error{Code: exit.NotUp, Step: "top", Object: "map km_watch", Err: errAnotherUp,
-				Remedy: "run it again, after kmesh-node up where it is down"}
-		}
-		return err
-	})
-	if err != nil {
+	if err := s.keeper.Handles(func(h *loader.Handles) error { return stillInUse(h, "top", "km_watch") }); err != nil {
 		return nil, err
 	}
 	services, err := s.keeper.Services()
@@ -182,8 +173,6 @@ func (s *sampler) read() (*top.Sample, error) {
 	denied, err := s.keeper.Denials()
 	return &top.Sample{At: time.Now(), Services: services, Denied: denied}, err
 }
-
-var errAnotherUp = errors.New("the data plane was taken down, or another up made it anew")
 
 func (s *sampler) close() error {
 	s.watch.CountNoMore()
