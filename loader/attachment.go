@@ -10,7 +10,6 @@ import (
 	"slices"
 
 	"github.com/kmesh-net/kmesh-node/internal/exit"
-	"github.com/kmesh-net/kmesh-node/internal/lockfile"
 	"github.com/kmesh-net/kmesh-node/internal/podrecord"
 )
 
@@ -60,12 +59,9 @@ func (h *Handles) isKnown(cookie uint64) (known bool, err error) {
 	if h.cfg.Mode != Workload {
 		return false, nil
 	}
-	f, err := lockfile.Take(h.cfg.StoreLock(), h.cfg.LockTimeout)
-	if errors.Is(err, lockfile.ErrHeld) {
-		return false, &exit.Error{Code: exit.Locked, Step: "enroll", Object: h.cfg.StoreLock(), Err: err, Remedy: "try again"}
-	}
+	f, err := takeStoreLock(h.cfg.StoreLock(), "enroll", "try again", h.cfg.LockTimeout)
 	if err != nil {
-		return false, notReady("take lock", h.cfg.StoreLock(), err, "make its directory writable for root")
+		return false, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	var entry kmNetns

@@ -83,6 +83,19 @@ func takePodsLock(cfg *Config, step string) (*lock, error) {
 	return waitLock(cfg.RunDir, lockName(cfg.BpfFsPath, ".pods.lock"), step, "try again, or give a longer --lock-timeout", cfg.LockTimeout)
 }
 
+// takeStoreLock takes the lock of those who write the configuration, and waits for
+// another; step and remedy are for who finds it held.
+func takeStoreLock(path, step, remedy string, wait time.Duration) (*os.File, error) {
+	f, err := lockfile.Take(path, wait)
+	if errors.Is(err, lockfile.ErrHeld) {
+		return nil, &exit.Error{Code: exit.Locked, Step: step, Object: path, Err: err, Remedy: remedy}
+	}
+	if err != nil {
+		return nil, notReady("take lock", path, err, "make its directory writable for root")
+	}
+	return f, nil
+}
+
 // lockHeld says who holds a lock, without taking it; "" for nobody.
 func lockHeld(dir, name string) (holder string, held bool, err error) {
 	path := filepath.Join(dir, name)

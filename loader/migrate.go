@@ -12,8 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kmesh-net/kmesh-node/internal/bpfmap"
-	"github.com/kmesh-net/kmesh-node/internal/exit"
-	"github.com/kmesh-net/kmesh-node/internal/lockfile"
 )
 
 // A map that another build laid out otherwise gives way to a new one, which gets its
@@ -50,15 +48,8 @@ func (k *node) lockWriters(old map[string]int) (err error) {
 		}
 		path = storeLock(meta.ID)
 	}
-	k.store, err = lockfile.Take(path, k.cfg.LockTimeout)
-	if errors.Is(err, lockfile.ErrHeld) {
-		return &exit.Error{Code: exit.Locked, Step: "migrate maps", Object: path, Err: err,
-			Remedy: "try again, or give a longer --lock-timeout"}
-	}
-	if err != nil {
-		return notReady("take lock", path, err, "make the directory writable for root")
-	}
-	return nil
+	k.store, err = takeStoreLock(path, "migrate maps", "try again, or give a longer --lock-timeout", k.cfg.LockTimeout)
+	return err
 }
 
 // migrateMaps fills the new maps with what the old ones hold.
