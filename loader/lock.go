@@ -151,10 +151,5 @@ func (l *lock) release() error {
 	if l == nil {
 		return nil
 	}
-	err := os.Remove(l.path)
-	if errors.Is(err, os.ErrNotExist) {
-		err = nil
-	}
-	err = errors.Join(err, l.f.Close())
-	return errors.Join(err, removeEmptyDir(filepath.Dir(l.path)))
+	return errors.Join(removeFile(l.path), l.f.Close(), removeEmptyDir(filepath.Dir(l.path)))
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -206,9 +205,7 @@ func (k *node) unlockStore() error {
 	k.store = nil
 	var err error
 	if k.committed && k.cfg.Mode == Ads && k.resized["km_meta"] {
-		if err = os.Remove(f.Name()); errors.Is(err, os.ErrNotExist) {
-			err = nil
-		}
+		err = removeFile(f.Name())
 	}
 	return errors.Join(err, f.Close())
 }

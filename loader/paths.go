@@ -89,8 +89,9 @@ func removeStoreLock(id uint32) error {
 }
 
 // removeFile removes a file that need not be there.
-func removeFile(path string) error {
-	err := os.Remove(path)
+func removeFile(path string) error { return ignoreMissing(os.Remove(path)) }
+
+func ignoreMissing(err error) error {
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}

@@ -78,10 +78,3 @@ func sweepScratchCgroups(below string) error {
 	}
 	return errors.Join(errs...)
 }
-
-func ignoreMissing(err error) error {
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	return err
-}
