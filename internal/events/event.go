@@ -2,7 +2,7 @@
 
 // Package events follows what the programs of workload mode report: connections
 // opened, closed, refused, timed out, failed and denied. They report only while somebody
-// reads, which a Follower says by a lease that it renews.
+// reads, which Follow says by a lease that it renews.
 package events
 
 /*

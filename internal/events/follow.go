@@ -92,8 +92,8 @@ func Follow(ctx context.Context, m Maps, h Handler) (err error) {
 	return err
 }
 
-// tellLost tells how many events were lost since there were told, and returns how many
-// there are now.
+// tellLost tells how many more events were lost than told, and returns how many there
+// are now.
 func tellLost(stats int, told uint64, tell func(uint64) error) (uint64, error) {
 	now, err := lostEvents(stats)
 	if err == nil && now > told {

@@ -18,7 +18,7 @@ import (
 // Keeper opens when first asked. It is safe for several goroutines.
 type Keeper struct {
 	cfg *loader.Config
-	// Stay keeps what was opened for the next one who asks.
+	// stay keeps what was opened for the next one who asks.
 	stay bool
 	// lent handles are another's to close.
 	lent bool
