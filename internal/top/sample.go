@@ -22,7 +22,7 @@ type Sample struct {
 
 // Row is a service between two samples. Rates are per second, of the time between them.
 type Row struct {
-	served.Counters `json:",inline"` // since they began
+	served.Counters // since they began
 
 	Rate        float64       `json:"connects_per_second"`
 	FailureRate float64       `json:"failures_per_second"`
