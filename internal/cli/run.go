@@ -200,7 +200,7 @@ func (d *daemon) start(ctx context.Context) error {
 		return err
 	}
 	d.notify.Extend(stepTime, "reading configuration")
-	d.reload(ctx)
+	d.reload()
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -255,17 +255,17 @@ func (d *daemon) watch() {
 }
 
 // hangup is what SIGHUP asks for.
-func (d *daemon) hangup(ctx context.Context) {
+func (d *daemon) hangup(context.Context) {
 	if d.live != nil {
 		d.live.client.Reconnect()
 		return
 	}
-	d.reload(ctx)
+	d.reload()
 }
 
 // reload brings what the files say into force. What is wrong with them is told of, and
 // kept for the status.
-func (d *daemon) reload(context.Context) {
+func (d *daemon) reload() {
 	d.seen = service.Fingerprint(d.src.paths)
 	if d.watcher != nil {
 		if err := d.watcher.Arm(); err != nil {
@@ -281,7 +281,7 @@ func (d *daemon) turn(ctx context.Context) {
 	d.pulse.begin()
 	defer func() { d.pulse.end(d.err) }()
 	if !d.src.settled() || service.Fingerprint(d.src.paths) != d.seen {
-		d.reload(ctx)
+		d.reload()
 	}
 	repaired, err := d.loader.Reconcile(ctx)
 	d.tell(repaired)
