@@ -13,6 +13,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
+
+	"github.com/kmesh-net/kmesh-node/internal/top"
 )
 
 const (
@@ -40,10 +42,7 @@ type progress struct {
 // newProgress returns the line of w, or nil where w is no terminal that has one.
 func newProgress(w io.Writer) *progress {
 	f, is := w.(*os.File)
-	if !is || os.Getenv("TERM") == "dumb" || os.Getenv("TERM") == "" {
-		return nil
-	}
-	if _, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS); err != nil {
+	if !is || os.Getenv("TERM") == "dumb" || os.Getenv("TERM") == "" || !top.IsTerminal(f) {
 		return nil
 	}
 	return &progress{w: w, width: func() int {
