@@ -71,7 +71,7 @@ type Server struct {
 }
 
 // Serve listens where cfg says and answers until Close. The error names the address, and
-// is ErrInUse where another process has it.
+// says so where another process has it.
 func Serve(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, done: make(chan struct{})}
 	var err error

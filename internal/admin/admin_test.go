@@ -313,10 +313,10 @@ func wantInUse(t *testing.T, address string, want error) {
 
 func TestAnAddressInUseIsNamed(t *testing.T) {
 	u := serve(t, loopback, nil)
-	wantInUse(t, u.Addr().String(), ErrInUse)
+	wantInUse(t, u.Addr().String(), errInUse)
 	path := filepath.Join(t.TempDir(), "s")
 	serve(t, "unix:"+path, nil)
-	wantInUse(t, "unix:"+path, ErrInUse)
+	wantInUse(t, "unix:"+path, errInUse)
 }
 
 func TestATryLeavesNothing(t *testing.T) {

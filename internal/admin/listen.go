@@ -20,8 +20,8 @@ import (
 	"github.com/kmesh-net/kmesh-node/internal/exit"
 )
 
-// ErrInUse says that another process listens on the address.
-var ErrInUse = errors.New("another process listens there")
+// errInUse says that another process listens on the address.
+var errInUse = errors.New("another process listens there")
 
 const (
 	unixPrefix = "unix:"
@@ -73,7 +73,7 @@ func listen(address string) (_ net.Listener, unlink func() error, err error) {
 	if err != nil {
 		remedy := "give --admin-address another one"
 		if errors.Is(err, syscall.EADDRINUSE) {
-			err, remedy = ErrInUse, "end that process, or give --admin-address another one"
+			err, remedy = errInUse, "end that process, or give --admin-address another one"
 		}
 		return nil, nil, listenError(address, err, remedy)
 	}
@@ -98,7 +98,7 @@ func listenUnix(path string) (_ net.Listener, unlink func() error, err error) {
 	address := unixPrefix + path
 	if err := replaceable(path); err != nil {
 		remedy := "give --admin-address another path"
-		if errors.Is(err, ErrInUse) {
+		if errors.Is(err, errInUse) {
 			remedy = "end that process, or " + remedy
 		}
 		return nil, nil, listenError(address, err, remedy)
@@ -165,7 +165,7 @@ func replaceable(path string) error {
 	if err == nil {
 		err = c.Close()
 	}
-	return errors.Join(ErrInUse, err)
+	return errors.Join(errInUse, err)
 }
 
 // unlinkOwn removes the socket, unless another process has put its own in its place.

@@ -32,7 +32,7 @@ type collector struct {
 func newCollector(read func() *Snapshot) *collector {
 	c := &collector{read: read, rows: all()}
 	for _, m := range c.rows {
-		c.descs = append(c.descs, prometheus.NewDesc(Prefix+m.name, m.help, m.labels, nil))
+		c.descs = append(c.descs, prometheus.NewDesc(prefix+m.name, m.help, m.labels, nil))
 	}
 	return c
 }

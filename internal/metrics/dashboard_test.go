@@ -163,7 +163,7 @@ func unitOf(m metric) string {
 }
 
 func expression(m metric) string {
-	name := Prefix + m.name
+	name := prefix + m.name
 	by := strings.Join(append([]string{"instance"}, m.labels...), ", ")
 	rate := func(name string) string {
 		return "sum by (" + by + ") (rate(" + name + selector + "[$__rate_interval]))"
@@ -203,7 +203,7 @@ func dashboardJSON(t *testing.T) []byte {
 	return b.Bytes()
 }
 
-var word = regexp.MustCompile(Prefix + `[a-z_]+`)
+var word = regexp.MustCompile(prefix + `[a-z_]+`)
 
 // What Grafana refuses, or shows in a way that nobody meant.
 func TestTheDashboardIsOneThatGrafanaTakes(t *testing.T) {
@@ -239,9 +239,9 @@ func TestTheDashboardIsOneThatGrafanaTakes(t *testing.T) {
 		}
 	}
 	for _, m := range all() {
-		names := []string{Prefix + m.name}
+		names := []string{prefix + m.name}
 		if m.kind == summary {
-			names = []string{Prefix + m.name + "_sum", Prefix + m.name + "_count"}
+			names = []string{prefix + m.name + "_sum", prefix + m.name + "_count"}
 		}
 		for _, n := range names {
 			if !shown[n] {

@@ -47,7 +47,7 @@ func markdown() []byte {
 			if len(m.labels) > 0 {
 				labels = "`" + strings.Join(m.labels, "`, `") + "`"
 			}
-			fmt.Fprintf(&b, "| `%s%s` | %s | %s | %s |\n", Prefix, m.name, m.kind, labels, strings.ReplaceAll(m.help, "|", `\|`))
+			fmt.Fprintf(&b, "| `%s%s` | %s | %s | %s |\n", prefix, m.name, m.kind, labels, strings.ReplaceAll(m.help, "|", `\|`))
 		}
 	}
 	return b.Bytes()

@@ -59,7 +59,7 @@ func gathered(t *testing.T, s *Snapshot) map[string]*dto.MetricFamily {
 	}
 	m := map[string]*dto.MetricFamily{}
 	for _, f := range l {
-		if name, ok := strings.CutPrefix(f.GetName(), Prefix); ok {
+		if name, ok := strings.CutPrefix(f.GetName(), prefix); ok {
 			m[name] = f
 		} else if !strings.HasPrefix(f.GetName(), "process_") {
 			t.Errorf("%s has another prefix", f.GetName())
@@ -172,7 +172,7 @@ func TestSamplesSayWhatWasRead(t *testing.T) {
 		{ads, "connects_total", []string{"service", "b", "result", "refused"}, 1},
 		{ads, "connects_total", []string{"service", "b", "result", "timeout"}, 2},
 		{ads, "connects_total", []string{"service", "b", "result", "error"}, 3},
-		{ads, "connects_total", []string{"service", Other, "result", "ok"}, 1},
+		{ads, "connects_total", []string{"service", other, "result", "ok"}, 1},
 		{ads, "connect_latency_seconds", []string{"service", "b"}, 1},
 		{ads, "endpoint_ejections_total", []string{"service", "b"}, 4},
 		{ads, "ejected_endpoints", []string{"service", "b"}, 1},
@@ -184,7 +184,7 @@ func TestSamplesSayWhatWasRead(t *testing.T) {
 		{ambient, "rare_events_total", []string{"event", "unparsed"}, 2},
 		{ambient, "events_lost_total", nil, 6},
 		{ambient, "denied_total", []string{"policy", "ns/p"}, 4},
-		{ambient, "denied_total", []string{"policy", NoPolicy}, 2},
+		{ambient, "denied_total", []string{"policy", noPolicy}, 2},
 		{ambient, "map_entries", []string{"map", "km_peer"}, 1},
 		{ads, "xds_nacks_total", []string{"type", xdsclient.AddressType}, 1},
 		{ads, "xds_last_update_timestamp_seconds", nil, 1700000000},

@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// Other stands for all services, or policies, that are not named.
-const Other = "(other)"
+// other stands for all services, or policies, that are not named.
+const other = "(other)"
 
 // maxCounts is how many counters a row has at most.
 const maxCounts = 6
@@ -24,7 +24,7 @@ type Row struct {
 // Rows are those that are named, and one for all the others.
 type Rows struct {
 	Named  []Row
-	Rest   Row // named Other
+	Rest   Row // named other
 	Summed int // rows in Rest
 }
 
@@ -55,14 +55,14 @@ func (r *Ranking) Split(rows []Row) Rows {
 			}
 		}
 		slices.SortFunc(others, func(a, b Row) int {
-			return cmp.Or(cmp.Compare(yes(a.Name == Other), yes(b.Name == Other)), cmp.Compare(b.Weight, a.Weight), cmp.Compare(a.Name, b.Name))
+			return cmp.Or(cmp.Compare(yes(a.Name == other), yes(b.Name == other)), cmp.Compare(b.Weight, a.Weight), cmp.Compare(a.Name, b.Name))
 		})
-		for len(others) > 0 && len(named) < r.Limit && others[0].Name != Other { // which is the last
+		for len(others) > 0 && len(named) < r.Limit && others[0].Name != other { // which is the last
 			named[others[0].Name] = true
 			others = others[1:]
 		}
 	}
-	out := Rows{Summed: len(others), Rest: Row{Name: Other}}
+	out := Rows{Summed: len(others), Rest: Row{Name: other}}
 	before := make(map[string][maxCounts]uint64, len(others))
 	for i := range others {
 		o := &others[i]

@@ -47,10 +47,10 @@ func TestCountersNeverGoBackWhoeverIsNamed(t *testing.T) {
 
 // A service may be called as all others together are: there is one such row all the same.
 func TestTheNameOfTheRestIsNobodyElses(t *testing.T) {
-	s := (&Ranking{Limit: 10}).Split(rowsOf(Other, 7, "a", 1))
+	s := (&Ranking{Limit: 10}).Split(rowsOf(other, 7, "a", 1))
 	seen := map[string]int{}
 	s.each(func(r *Row) { seen[r.Name]++ })
-	if seen[Other] != 1 || seen["a"] != 1 || s.Rest.Counts[0] < 7 {
+	if seen[other] != 1 || seen["a"] != 1 || s.Rest.Counts[0] < 7 {
 		t.Errorf("%v, rest %d", seen, s.Rest.Counts[0])
 	}
 }

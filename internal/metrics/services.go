@@ -51,7 +51,7 @@ func aboutServices() group {
 	}
 	label := []string{"service"}
 	return group{"Services", "Connections that this node's pods opened, by service: a cluster of ads mode, in workload mode namespace/hostname. " +
-		"A service is here once it was connected to; of more than `--metrics-services` the rest is `" + Other + "`. " +
+		"A service is here once it was connected to; of more than `--metrics-services` the rest is `" + other + "`. " +
 		"Counters outlive the process; those of workload mode begin with the first scrape unless `--service-counters` is on.", []metric{
 		{name: "connects_total", kind: counter, unit: "ops", labels: []string{"service", "result"},
 			help: "Connections by result: ok, refused, timeout, error (any other). In workload mode counts begin with the first scrape, and go on as long as one comes each 5 minutes (--service-counters=auto).",
@@ -83,7 +83,7 @@ func aboutServices() group {
 				}
 			}))},
 		{name: "services_summed", kind: gauge, unit: "short",
-			help: "Services that are in `" + Other + "`, because there are more than --metrics-services.",
+			help: "Services that are in `" + other + "`, because there are more than --metrics-services.",
 			read: func(s *Snapshot, put put) {
 				if s.Services != nil {
 					put(float64(s.Services.Summed))

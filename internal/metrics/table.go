@@ -35,8 +35,8 @@ type group struct {
 	metrics []metric
 }
 
-// Prefix begins the name of every metric.
-const Prefix = "kmesh_node_"
+// prefix begins the name of every metric.
+const prefix = "kmesh_node_"
 
 // groups is the table of all metrics.
 func groups() []group {

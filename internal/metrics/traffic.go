@@ -11,7 +11,7 @@ import (
 
 // PolicyRows are those of what policies denied.
 func PolicyRows(f *workload.Figures) []Row {
-	rows := []Row{{Name: NoPolicy, Counts: [maxCounts]uint64{f.NoPolicy}, Weight: math.MaxUint64}} // it is always named
+	rows := []Row{{Name: noPolicy, Counts: [maxCounts]uint64{f.NoPolicy}, Weight: math.MaxUint64}} // it is always named
 	for name, n := range f.Denied {
 		rows = append(rows, Row{Name: name, Counts: [maxCounts]uint64{n}, Weight: n})
 	}
@@ -21,7 +21,7 @@ func PolicyRows(f *workload.Figures) []Row {
 func aboutPolicies() group {
 	return group{"Authorization", "Absent in ads mode. Policies that deny are named, `--metrics-services` of them at most.", []metric{
 		{name: "denied_total", kind: counter, unit: "ops", labels: []string{"policy"},
-			help: "Connections denied, by the policy that did; `" + NoPolicy + "` where policies allow, and none allowed this one.",
+			help: "Connections denied, by the policy that did; `" + noPolicy + "` where policies allow, and none allowed this one.",
 			read: func(s *Snapshot, put put) {
 				if s.Policies != nil {
 					s.Policies.each(func(r *Row) { put(float64(r.Counts[0]), r.Name) })
@@ -30,9 +30,9 @@ func aboutPolicies() group {
 	}}
 }
 
-// NoPolicy stands for a policy where none allowed a connection. No policy is called so:
+// noPolicy stands for a policy where none allowed a connection. No policy is called so:
 // their names hold a slash.
-const NoPolicy = "none"
+const noPolicy = "none"
 
 func aboutRare() group {
 	return group{"What should be rare", "Counted by the programs.", []metric{

@@ -66,7 +66,7 @@ func (l *Live) Set(ctx context.Context, list ...Response) error {
 	l.version++
 	resources := map[string][]types.Resource{}
 	for _, r := range list {
-		messages, err := r.Messages()
+		messages, err := r.messages()
 		if err != nil {
 			return err
 		}
@@ -90,7 +90,7 @@ func (l *Live) Change(r Response) error {
 	if c == nil {
 		return fmt.Errorf("change %s: no type of Istio's", r.Type)
 	}
-	messages, err := r.Messages()
+	messages, err := r.messages()
 	if err != nil {
 		return err
 	}

@@ -82,8 +82,8 @@ func NameOf(m proto.Message) string {
 	return cache.GetResourceName(m)
 }
 
-// Messages unpacks the resources.
-func (r Response) Messages() ([]proto.Message, error) {
+// messages unpacks the resources.
+func (r Response) messages() ([]proto.Message, error) {
 	var list []proto.Message
 	for _, res := range r.Resources {
 		m, err := res.Body.UnmarshalNew()
