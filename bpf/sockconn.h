@@ -6,11 +6,11 @@
  *   sockconn -> filter_chain -> filter -> (route_config) -> cluster (-> search)
  *
  * each a tail call, and each left out where it has nothing to choose: most
- * listeners lead from sockconn straight to cluster. Every way out but the last leaves the connection alone: no
- * configuration, or an error here, lets it go where the application asked.
- * sockconn4.bpf.c and sockconn6.bpf.c make programs of it, each with its own TAILS:
- * kernels from 2025 on refuse an array that two attach types share. V6 says
- * which one this is.
+ * listeners lead from sockconn straight to cluster. Every way out but the last
+ * leaves the connection alone: no configuration, or an error here, lets it go where
+ * the application asked. sockconn4.bpf.c and sockconn6.bpf.c make programs of it,
+ * each with its own TAILS: kernels from 2025 on refuse an array that two attach types
+ * share. V6 says which one this is.
  */
 #ifndef KMESH_SOCKCONN_H
 #define KMESH_SOCKCONN_H
