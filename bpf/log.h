@@ -44,7 +44,7 @@ static __always_inline void log_send(struct km_log_entry *e)
 	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
 }
 
-static __always_inline void log_ip(__be32 *to, const __be32 *ip)
+static __always_inline void ip_copy(__be32 *to, const __be32 *ip)
 {
 	to[0] = ip[0];
 	to[1] = ip[1];

@@ -17,10 +17,10 @@ static __always_inline void log_connect(struct bpf_sock_addr *ctx, enum km_log_l
 		return;
 	e->netns = bpf_get_netns_cookie(ctx);
 	e->pid = bpf_get_current_pid_tgid() >> 32;
-	log_ip(e->orig, a->ip);
+	ip_copy(e->orig, a->ip);
 	e->orig_port = a->port;
 	if (to) {
-		log_ip(e->dst, to);
+		ip_copy(e->dst, to);
 		e->dst_port = to_port;
 	}
 	log_send(e);

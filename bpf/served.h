@@ -12,8 +12,6 @@
 #include "bpf/tcp.h"
 #include "bpf/wmaps_served.h"
 
-#define NSEC_PER_USEC 1000ull
-
 /* The SYN leaves in the same system call as connect: a record that is older then, seconds
  * at the least, is of a connect of this socket that got no SYN out. */
 #define OPENING_TICKS 1024u

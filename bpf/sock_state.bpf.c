@@ -7,30 +7,12 @@
  */
 #include <linux/bpf.h>
 #include <stdbool.h>
-#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 #include "bpf/abi.h"
 #include "bpf/conn.h"
 #include "bpf/result.h"
-
-struct sock_common {
-	struct {
-		long long counter;
-	} skc_cookie;
-} __attribute__((preserve_access_index));
-
-struct sock {
-	struct sock_common __sk_common;
-	int sk_err;
-} __attribute__((preserve_access_index));
-
-struct tcp_sock {
-	__u32 srtt_us;
-	__u32 total_retrans;
-} __attribute__((preserve_access_index));
-
-#define NSEC_PER_USEC 1000ull
+#include "bpf/tcp.h"
 
 /* How long the SYN went unanswered. TCP has measured it, so no clock is read: in
  * eighths of a microsecond, as its first sample of the round trip. When the SYN

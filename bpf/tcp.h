@@ -6,7 +6,12 @@
 #include <linux/types.h>
 #include <bpf/bpf_core_read.h>
 
+#define NSEC_PER_USEC 1000ull
+
 struct sock_common {
+	struct {
+		long long counter;
+	} skc_cookie;
 	unsigned long skc_flags;
 } __attribute__((preserve_access_index));
 

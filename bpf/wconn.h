@@ -17,6 +17,7 @@
 #include "bpf/enrol.h"
 #include "bpf/event.h"
 #include "bpf/frontend.h"
+#include "bpf/log.h"
 #include "bpf/logconnect.h"
 #include "bpf/served.h"
 #include "bpf/track.h"
@@ -24,14 +25,6 @@
 
 #define PASS 1
 #define DENY 0 /* EPERM: the answer of the control address */
-
-static __always_inline void ip_copy(union kw_ip *to, const __be32 *ip)
-{
-	to->w[0] = ip[0];
-	to->w[1] = ip[1];
-	to->w[2] = ip[2];
-	to->w[3] = ip[3];
-}
 
 /* Notes for the first write where the connection was going. */
 static __always_inline bool remember(struct bpf_sock_addr *ctx, const struct km_addr *a,
@@ -43,7 +36,7 @@ static __always_inline bool remember(struct bpf_sock_addr *ctx, const struct km_
 	m = sk ? bpf_sk_storage_get(&km_msg_store, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE) : NULL;
 	if (!m)
 		return false;
-	ip_copy(&m->ip, a->ip);
+	ip_copy(m->ip.w, a->ip);
 	m->port = a->port;
 	m->family = is_ipv4(a->ip) ? 4 : 6;
 	m->done = 0;
@@ -77,7 +70,7 @@ static __always_inline void track(struct bpf_sock_addr *ctx, __u64 netns, const 
 	t->cookie = cookie;
 	t->since = now;
 	t->netns = netns;
-	ip_copy(&t->orig, a->ip);
+	ip_copy(t->orig.w, a->ip);
 	t->orig_port = a->port;
 	t->flags = flags;
 	t->resource = resource;

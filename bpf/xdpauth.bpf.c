@@ -89,8 +89,8 @@ static __always_inline void log_packet(enum km_log_level level, enum km_log_what
 	if (!e)
 		return;
 	if (p) {
-		log_ip(e->orig, p->src.w);
-		log_ip(e->dst, p->dst.w);
+		ip_copy(e->orig, p->src.w);
+		ip_copy(e->dst, p->dst.w);
 		e->orig_port = p->sport;
 		e->dst_port = p->dport;
 	}
