@@ -313,7 +313,7 @@ func (s *session) record(i int, r *response, rejected []Rejected) {
 			t.NACKs++
 		}
 		news = text != t.LastError
-		t.Version, t.LastError, t.LastUpdate = xds.Clip(r.version), text, time.Now()
+		t.LastError, t.LastUpdate = text, time.Now()
 		t.Responses++
 		t.Resources = len(s.c.subs[i].inForce)
 	})

@@ -6,35 +6,34 @@ import "time"
 
 // State says how a Client is doing.
 type State struct {
-	Address   string    `json:"address"`
-	Variant   Variant   `json:"variant"`
-	Connected bool      `json:"connected"` // a stream is open
-	Since     time.Time `json:"since"`     // of Connected, as it is
+	Address   string
+	Variant   Variant
+	Connected bool      // a stream is open
+	Since     time.Time // of Connected, as it is
 	// ControlPlane is what the other end calls itself; "" if it does not.
-	ControlPlane string `json:"controlPlane,omitempty"`
+	ControlPlane string
 	// Streams were opened and have delivered; the first one counts.
-	Streams uint64 `json:"streams"`
+	Streams uint64
 	// Failures are attempts to connect and streams that ended otherwise than by our wish.
-	Failures  uint64 `json:"failures"`
-	LastError string `json:"lastError,omitempty"`
+	Failures  uint64
+	LastError string
 	// Synced: all that was asked for has come once, and is in force; else Missing is
 	// what has not.
-	Synced  bool   `json:"synced"`
-	Missing string `json:"missing,omitempty"`
+	Synced  bool
+	Missing string
 	// Types are in the order in which they are subscribed to.
-	Types []TypeState `json:"types"`
+	Types []TypeState
 }
 
 // TypeState is about one type of resources.
 type TypeState struct {
-	TypeURL   string `json:"typeUrl"`
-	Version   string `json:"version"` // of the last response
-	Resources int    `json:"resources"`
-	Responses uint64 `json:"responses"`
+	TypeURL   string
+	Resources int
+	Responses uint64
 	// NACKs are responses of which at least one resource was refused.
-	NACKs      uint64    `json:"nacks"`
-	LastError  string    `json:"lastError,omitempty"` // of the last NACK; "": the last response was fine
-	LastUpdate time.Time `json:"lastUpdate"`
+	NACKs      uint64
+	LastError  string // of the last NACK; "": the last response was fine
+	LastUpdate time.Time
 }
 
 // Variant is the protocol on the stream.
