@@ -192,9 +192,3 @@ func (s *Store) Names(kinds ...Kind) (names []string, err error) {
 	})
 	return names, err
 }
-
-// Policy returns the name of the policy that denials name by id.
-func (s *Store) Policy(id uint32) (name string, ok bool) {
-	kind, name, ok := s.Resource(id)
-	return name, ok && kind == Policy.String()
-}

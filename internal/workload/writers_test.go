@@ -217,8 +217,8 @@ func TestDelete(t *testing.T) {
 	}
 	k.checkWhole(s)
 	id := s.live.model.res[Policy]["ns/two"].num
-	if name, ok := s.Policy(id); !ok || name != "ns/two" {
-		t.Errorf("policy %d is %q, %v", id, name, ok)
+	if kind, name, ok := s.Resource(id); !ok || kind != Policy.String() || name != "ns/two" {
+		t.Errorf("policy %d is %s %q, %v", id, kind, name, ok)
 	}
 	if _, _, ok := s.Resource(1 << 30); ok {
 		t.Error("a number that nobody has")
