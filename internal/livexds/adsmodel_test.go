@@ -243,8 +243,8 @@ func (m *model) wantAll() {
 		for _, name := range slices.Sorted(maps.Keys(m.now[u])) {
 			all = append(all, m.now[u][name])
 		}
-		d := m.document(false, u, nil, all...)
-		d.Decode()
+		d := m.document(false, u, nil)
+		d.Resources = all
 		docs = append(docs, *d)
 	}
 	r, err := xds.Translate(docs, want, xds.Options{})

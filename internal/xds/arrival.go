@@ -9,9 +9,9 @@ import (
 )
 
 // Convert decodes and converts raw resource i, for [Combine]. What is wrong with it is
-// its Err.
+// its Invalid.
 func (d *Document) Convert(i int) *Arrival {
-	m, err := d.decode(&d.Raw[i])
+	m, err := d.Message(i)
 	var a Arrival
 	if err == nil {
 		a = convert(m, 1)

@@ -62,26 +62,9 @@ func (d *Document) NameOf(i int) string {
 	return name
 }
 
-// Decode decodes all raw resources, and returns those that cannot be: the others are
-// the document's Resources.
-func (d *Document) Decode() []Rejection {
-	all := make([]proto.Message, len(d.Raw))
-	errs := make([]error, len(d.Raw))
-	Each(len(all), func(i int) { all[i], errs[i] = d.decode(&d.Raw[i]) })
-	var bad []Rejection
-	for i, err := range errs {
-		if err != nil {
-			bad = append(bad, d.reject(d.Kind, d.NameOf(i), err))
-			continue
-		}
-		d.Resources = append(d.Resources, all[i])
-	}
-	d.Raw = nil
-	return bad
-}
-
-// decode decodes one resource, which must be of the document's kind.
-func (d *Document) decode(r *Raw) (proto.Message, error) {
+// Message decodes raw resource i, which must be of the document's kind.
+func (d *Document) Message(i int) (proto.Message, error) {
+	r := &d.Raw[i]
 	t, err := typeOf(r.URL)
 	if err != nil {
 		return nil, err

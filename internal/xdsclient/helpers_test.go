@@ -48,8 +48,13 @@ func (s *clusters) Update(_ context.Context, d *xds.Document) (rejected []Reject
 		return nil, err
 	}
 	rejected, s.late = s.late, nil
-	for _, r := range d.Decode() {
-		rejected = append(rejected, Rejected{Name: r.Name, Err: r.Err})
+	for i := range d.Raw {
+		m, err := d.Message(i)
+		if err != nil {
+			rejected = append(rejected, Rejected{Name: d.NameOf(i), Err: d.Reject(i, err).Err})
+			continue
+		}
+		d.Resources = append(d.Resources, m)
 	}
 	url := ClusterType
 	if d.Kind == xds.KindAssignment {
