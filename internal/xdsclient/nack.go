@@ -18,8 +18,11 @@ import (
 const mostProblem = 4096
 
 // problem is what a NACK says: each resource that was rejected and why, as far as there is
-// room, and how many there are.
+// room, and how many there are; nil where none was.
 func problem(all int, rejected []Rejected) *statuspb.Status {
+	if len(rejected) == 0 {
+		return nil
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d of %d resources rejected", len(rejected), all)
 	for i, r := range rejected {

@@ -12,6 +12,7 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"github.com/sirupsen/logrus"
+	statuspb "google.golang.org/genproto/googleapis/rpc/status"
 
 	"github.com/kmesh-net/kmesh-node/internal/xds"
 )
@@ -125,8 +126,11 @@ func (s *session) take(r *response) error {
 	if err != nil {
 		return fmt.Errorf("bring a response of %s into force: %w", shortType(r.url), err)
 	}
-	s.record(i, r, rejected)
-	if err := s.answer(sub, r, rejected); err != nil {
+	wrong := problem(len(r.raw), rejected)
+	s.record(i, r, wrong.GetMessage())
+	s.c.cfg.Log.Debugf("xds: %s: version %q, %d resources, %d removed, %d rejected", shortType(r.url), xds.Clip(r.version), len(r.raw),
+		len(r.removed), len(rejected))
+	if err := s.answer(sub, r, wrong); err != nil {
 		return explain(err)
 	}
 	for _, sub := range s.c.subs {
@@ -196,15 +200,11 @@ func (s *session) update(sub *subscription, r *response) ([]Rejected, error) {
 
 // answer accepts or rejects a response. What is in force of the latter is told by the
 // version of the last one that was fine.
-func (s *session) answer(sub *subscription, r *response, rejected []Rejected) error {
-	req := &request{url: sub.url, nonce: r.nonce, names: sub.names}
-	if len(rejected) == 0 {
+func (s *session) answer(sub *subscription, r *response, wrong *statuspb.Status) error {
+	if wrong == nil {
 		sub.version = r.version
-	} else {
-		req.problem = problem(len(r.raw), rejected)
 	}
-	req.version = sub.version
-	return s.send(req)
+	return s.send(&request{url: sub.url, nonce: r.nonce, names: sub.names, problem: wrong, version: sub.version})
 }
 
 // follow asks for what the sink has come to want. It is a request of its own, for a
@@ -220,12 +220,11 @@ func (s *session) follow(sub *subscription) error {
 	before := sub.names
 	sub.names, sub.byName = slices.Clone(names), byName
 	req := &request{url: sub.url, names: sub.names}
+	keepOnly(sub)
 	if s.c.cfg.Variant == SotW {
 		req.nonce, req.version = sub.nonce, sub.version
-		keepOnly(sub)
 	} else {
 		req.subscribe, req.unsubscribe = difference(sub.names, before), difference(before, sub.names)
-		keepOnly(sub)
 		if !sub.begun {
 			req.initial = s.initial(sub)
 		}
@@ -293,12 +292,9 @@ func (s *session) send(r *request) error {
 	return err
 }
 
-// record keeps for State what came of a response, and logs it.
-func (s *session) record(i int, r *response, rejected []Rejected) {
-	text := ""
-	if len(rejected) > 0 {
-		text = problem(len(r.raw), rejected).GetMessage()
-	}
+// record keeps for State what came of a response, and logs what is new about it; text is
+// what is wrong with it.
+func (s *session) record(i int, r *response, text string) {
 	news := false
 	s.c.change(func(st *State) {
 		if !s.counted {
@@ -326,8 +322,6 @@ func (s *session) record(i int, r *response, rejected []Rejected) {
 	if news {
 		s.c.cfg.Changed()
 	}
-	s.c.cfg.Log.Debugf("xds: %s: version %q, %d resources, %d removed, %d rejected", shortType(r.url), xds.Clip(r.version), len(r.raw),
-		len(r.removed), len(rejected))
 }
 
 // difference lists what is in a and not in b, both sorted.
