@@ -108,11 +108,11 @@ func (m *model) put(r *resource) {
 	m.relate(r, true)
 }
 
-// remove takes a resource out and returns it, nil where it is not there.
-func (m *model) remove(k Kind, name string) *resource {
+// remove takes a resource out, where it is there.
+func (m *model) remove(k Kind, name string) {
 	r := m.res[k][name]
 	if r == nil {
-		return nil
+		return
 	}
 	m.relate(r, false)
 	m.unclaim(r)
@@ -120,7 +120,6 @@ func (m *model) remove(k Kind, name string) *resource {
 	r.marked = false
 	delete(m.res[k], name)
 	delete(m.nums, r.num)
-	return r
 }
 
 // relate adds r to the groups that it belongs to, or takes it out, and marks what
