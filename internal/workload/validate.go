@@ -5,6 +5,7 @@ package workload
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -51,12 +52,7 @@ func validateWorkload(w *wapi.Workload) error {
 			return fmt.Errorf("addresses[%d]%w", i, err)
 		}
 	}
-	services := make([]string, 0, len(w.GetServices()))
-	for name := range w.GetServices() {
-		services = append(services, name)
-	}
-	slices.Sort(services)
-	for _, name := range services {
+	for _, name := range slices.Sorted(maps.Keys(w.GetServices())) {
 		if err := checkService(name, w.GetServices()[name].GetPorts()); err != nil {
 			return fmt.Errorf("services[%q]%w", xds.Clip(name), err)
 		}

@@ -4,6 +4,7 @@ package workload
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -246,9 +247,7 @@ func (l *live) workloadView(r *resource, w *wapi.Workload, policies []*resource)
 		Waypoint: m.waypointText(r), Frontends: l.frontendViews(r), Notes: m.told(r), Resource: w}
 	loc := w.GetLocality()
 	v.Locality = strings.TrimRight(strings.Join([]string{loc.GetRegion(), loc.GetZone(), loc.GetSubzone()}, "/"), "/")
-	for name := range w.GetServices() {
-		v.Services = append(v.Services, name)
-	}
+	v.Services = slices.AppendSeq(v.Services, maps.Keys(w.GetServices()))
 	slices.Sort(v.Services)
 	for a := range r.addrs() {
 		v.Addresses = append(v.Addresses, a.String())

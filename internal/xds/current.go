@@ -4,6 +4,8 @@ package xds
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -76,7 +78,7 @@ func (c *current) Get(k config.Kind, key string) (proto.Message, error) {
 // keys are those of all resources of a kind.
 func (c *current) keys(k config.Kind) ([]string, error) {
 	all, err := c.load(k)
-	return sortedKeys(all), err
+	return slices.Sorted(maps.Keys(all)), err
 }
 
 func (c *current) Takers(service string) ([]string, error) {

@@ -5,6 +5,8 @@ package xds
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,7 +24,7 @@ type fakeStore map[config.Kind]map[string]proto.Message
 
 func (s fakeStore) List(k config.Kind) ([]proto.Message, error) {
 	var list []proto.Message
-	for _, key := range sortedKeys(s[k]) {
+	for _, key := range slices.Sorted(maps.Keys(s[k])) {
 		list = append(list, s[k][key])
 	}
 	return list, nil
@@ -44,7 +46,7 @@ func (s fakeStore) publish(ops []config.Op) {
 }
 
 func (s fakeStore) keys(k config.Kind) string {
-	return strings.Join(sortedKeys(s[k]), " ")
+	return strings.Join(slices.Sorted(maps.Keys(s[k])), " ")
 }
 
 func (s fakeStore) cluster(t *testing.T, name string) *cluster.Cluster {
@@ -93,7 +95,7 @@ func (s fakeStore) wire(t *testing.T) string {
 	t.Helper()
 	all := ""
 	for _, k := range config.Kinds() {
-		for _, key := range sortedKeys(s[k]) {
+		for _, key := range slices.Sorted(maps.Keys(s[k])) {
 			all += wire(t, s[k][key])
 		}
 	}

@@ -3,6 +3,9 @@
 package xds
 
 import (
+	"maps"
+	"slices"
+
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
@@ -224,7 +227,7 @@ type routeEntry struct {
 }
 
 func (b *batch) finishRoutes() error {
-	for _, name := range sortedKeys(b.routes) {
+	for _, name := range slices.Sorted(maps.Keys(b.routes)) {
 		e := b.routes[name]
 		old, err := routeOf(b.cur, name)
 		switch {

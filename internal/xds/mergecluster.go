@@ -3,6 +3,7 @@
 package xds
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -53,7 +54,7 @@ func (b *batch) finishClusters() error {
 	if err := b.mergeAssignments(); err != nil {
 		return err
 	}
-	for _, name := range sortedKeys(b.clusters) {
+	for _, name := range slices.Sorted(maps.Keys(b.clusters)) {
 		old, err := clusterOf(b.cur, name)
 		if err != nil {
 			return err
@@ -144,7 +145,7 @@ func (b *batch) mergeAssignments() error {
 			takers[s] = append(takers[s], name)
 		}
 	}
-	for _, name := range sortedKeys(b.assignments) {
+	for _, name := range slices.Sorted(maps.Keys(b.assignments)) {
 		a := b.assignments[name]
 		targets := takers[name]
 		held, err := b.cur.Takers(name)

@@ -3,6 +3,9 @@
 package xds
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/kmesh-net/kmesh-node/internal/config"
 	"github.com/kmesh-net/kmesh-node/proto/listener"
 )
@@ -123,7 +126,7 @@ func (b *batch) conflict(key, name string) error {
 }
 
 func (b *batch) finishListeners() error {
-	for _, key := range sortedKeys(b.listeners) {
+	for _, key := range slices.Sorted(maps.Keys(b.listeners)) {
 		e := b.listeners[key]
 		old, err := listenerOf(b.cur, key)
 		if err != nil {

@@ -5,6 +5,7 @@ package xdsclient
 import (
 	"context"
 	"io"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -90,13 +91,13 @@ func (s *clusters) Names(url string) ([]string, bool) {
 	if s.names != nil {
 		return s.names, true
 	}
-	return sorted(s.held[ClusterType]), true
+	return slices.Sorted(maps.Keys(s.held[ClusterType])), true
 }
 
 func (s *clusters) Held(url string) ([]string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return sorted(s.held[url]), nil
+	return slices.Sorted(maps.Keys(s.held[url])), nil
 }
 
 func (s *clusters) Synced() (bool, string) {
@@ -125,15 +126,6 @@ func (s *clusters) last() *xds.Document {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.docs[len(s.docs)-1]
-}
-
-func sorted[V any](m map[string]V) []string {
-	l := []string{}
-	for k := range m {
-		l = append(l, k)
-	}
-	slices.Sort(l)
-	return l
 }
 
 func must(t testing.TB, err error) {
