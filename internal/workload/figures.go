@@ -10,6 +10,66 @@ import (
 	"github.com/kmesh-net/kmesh-node/internal/served"
 )
 
+// Use is how full a map is.
+type Use struct {
+	Map      string `json:"map"`
+	Entries  int    `json:"entries"`
+	Capacity int    `json:"capacity"`
+}
+
+// Usage is what the maps hold.
+type Usage struct {
+	Generation uint64 `json:"generation"`
+	// Unfinished says that a writer ended before its publication was whole.
+	Unfinished bool  `json:"unfinished"`
+	Maps       []Use `json:"maps"`
+	Services   int   `json:"services"`
+	Workloads  int   `json:"workloads"`
+	Policies   int   `json:"policies"`
+	// Locality is where this node is, as far as it is known: REGION/ZONE/SUBZONE.
+	Locality string `json:"locality"`
+	Node     string `json:"node"`
+	Network  string `json:"network"`
+	Cluster  string `json:"cluster"`
+}
+
+// Stats reads how full the maps are. km_policy counts slots of the image in use.
+func (s *Store) Stats() (Usage, error) {
+	var u Usage
+	err := s.fresh(func(l *live) error {
+		u = s.usage(l)
+		return nil
+	})
+	return u, err
+}
+
+func (s *Store) usage(l *live) Usage {
+	var u Usage
+	u.Unfinished = s.maps.writing() != 0
+	u.Generation = l.generation
+	u.Services, u.Workloads, u.Policies = len(l.model.res[Service]), len(l.model.res[Workload]), len(l.model.res[Policy])
+	here := l.model.here
+	u.Locality = here.String()
+	u.Node, u.Network, u.Cluster = here.node, here.network, here.cluster
+	for _, of := range []struct {
+		name    string
+		entries int
+	}{{"km_res", l.chunks}, {"km_frontend", len(l.frontends)}, {"km_block", l.blockCount}, {"km_peer", len(l.peers)}, {"km_denied", len(l.denied)}, {"km_served", len(l.served)}} {
+		u.Maps = append(u.Maps, Use{of.name, of.entries, s.maps.room[of.name]})
+	}
+	u.Maps = append(u.Maps, Use{"km_policy", usedSlots(s.maps.image(true)), s.maps.half / slotBytes})
+	return u
+}
+
+// usedSlots is how many slots of a half are not all zero, from its start.
+func usedSlots(half []byte) int {
+	n := len(half)
+	for n > 0 && half[n-1] == 0 {
+		n--
+	}
+	return (n + slotBytes - 1) / slotBytes
+}
+
 // Figures are how full the maps are, and what the data plane counted.
 type Figures struct {
 	Usage

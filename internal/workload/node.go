@@ -7,6 +7,7 @@ import (
 	"hash/crc64"
 	"net/netip"
 	"slices"
+	"strings"
 
 	wapi "github.com/kmesh-net/kmesh-node/proto/workload"
 )
@@ -45,6 +46,11 @@ type locality struct {
 	region, zone, subzone  string
 	node, cluster, network string
 	known                  bool // cluster and network: some workload here is known
+}
+
+// String is REGION/ZONE/SUBZONE, as far as they are known.
+func (l locality) String() string {
+	return strings.TrimRight(l.region+"/"+l.zone+"/"+l.subzone, "/")
 }
 
 // locate finds out where this node is: what the loader was told, else what the

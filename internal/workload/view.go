@@ -244,9 +244,7 @@ func (l *live) workloadView(r *resource, w *wapi.Workload, policies []*resource)
 	m := l.model
 	v := WorkloadView{UID: r.name, Name: w.GetName(), Namespace: w.GetNamespace(), Addresses: []string{}, Node: w.GetNode(),
 		Status: strings.ToLower(w.GetStatus().String()), Services: []string{}, Policies: []string{},
-		Waypoint: m.waypointText(r), Frontends: l.frontendViews(r), Notes: m.told(r), Resource: w}
-	loc := w.GetLocality()
-	v.Locality = strings.TrimRight(strings.Join([]string{loc.GetRegion(), loc.GetZone(), loc.GetSubzone()}, "/"), "/")
+		Waypoint: m.waypointText(r), Locality: r.w.place.Value().String(), Frontends: l.frontendViews(r), Notes: m.told(r), Resource: w}
 	v.Services = slices.AppendSeq(v.Services, maps.Keys(w.GetServices()))
 	slices.Sort(v.Services)
 	for a := range r.addrs() {
