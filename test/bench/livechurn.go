@@ -5,19 +5,11 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"strconv"
 	"time"
 
-	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	tcpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
-	"google.golang.org/protobuf/types/known/anypb"
-
 	"github.com/kmesh-net/kmesh-node/proto/security"
-	"github.com/kmesh-net/kmesh-node/proto/workload"
 	"github.com/kmesh-net/kmesh-node/test/controlplane"
 )
 
@@ -150,53 +142,16 @@ func (f *fleet) churn(mode string, n int) ([]controlplane.Response, error) {
 // mode with a policy.
 func (f *fleet) guest(mode string, n int) ([]controlplane.Response, error) {
 	i, at := f.Services+n, f.Spare(f.Services*churnRound+n)
-	if mode == modeWorkload {
-		return f.ambientGuest(i, at)
+	if mode != modeWorkload {
+		return f.EnvoyOf(i, at)
 	}
-	ads := &corev3.ConfigSource{ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}}}
-	vip := f.VIP(i)
-	proxy, err := anypb.New(&tcpv3.TcpProxy{ClusterSpecifier: &tcpv3.TcpProxy_Cluster{Cluster: f.ClusterName(i)}})
-	if err != nil {
-		return nil, fmt.Errorf("pack tcp_proxy: %w", err)
-	}
-	clusters, err := controlplane.NewResponse(controlplane.Cluster, &clusterv3.Cluster{
-		Name:                 f.ClusterName(i),
-		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS},
-		EdsClusterConfig:     &clusterv3.Cluster_EdsClusterConfig{EdsConfig: ads},
-	})
+	all, err := f.AmbientOf(i, at)
 	if err != nil {
 		return nil, err
 	}
-	endpoints, err := f.EndpointsOf(i, at)
-	if err != nil {
-		return nil, err
-	}
-	listeners, err := controlplane.NewResponse(controlplane.Listener, &listenerv3.Listener{
-		Name: vip.String(),
-		Address: &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
-			Address: vip.Addr().String(), PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: uint32(vip.Port())}}}},
-		FilterChains: []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{{
-			Name: "envoy.filters.network.tcp_proxy", ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: proxy}}}}},
-	})
-	return []controlplane.Response{clusters, endpoints, listeners}, err
-}
-
-func (f *fleet) ambientGuest(i int, at netip.AddrPort) ([]controlplane.Response, error) {
-	addresses, err := controlplane.NewResponse(controlplane.Address, &workload.Address{Type: &workload.Address_Service{Service: &workload.Service{
-		Name: fmt.Sprintf("s%d", i), Namespace: "ns", Hostname: f.Host(i),
-		Addresses: []*workload.NetworkAddress{{Address: f.VIP(i).Addr().AsSlice()}},
-		Ports:     []*workload.Port{{ServicePort: uint32(f.VIP(i).Port()), TargetPort: uint32(at.Port())}},
-	}}})
-	if err != nil {
-		return nil, err
-	}
-	pod, err := f.WorkloadOf(i, 0, at)
-	if err != nil {
-		return nil, err
-	}
-	addresses.Resources = append(addresses.Resources, pod.Resources...)
-	policies, err := controlplane.NewResponse(controlplane.Authorization, &security.Authorization{
+	// The second one is of policies: a fleet has none.
+	all[1], err = controlplane.NewResponse(controlplane.Authorization, &security.Authorization{
 		Name: fmt.Sprintf("p%d", i), Namespace: "guests", Scope: security.Scope_NAMESPACE, Action: security.Action_DENY,
 	})
-	return []controlplane.Response{addresses, policies}, err
+	return all, err
 }

@@ -68,9 +68,16 @@ func (f Fleet) ClusterName(i int) string {
 
 // Envoy returns the responses of a first push to ads mode: clusters, their endpoints,
 // listeners.
-func (f Fleet) Envoy() ([]Response, error) {
+func (f Fleet) Envoy() ([]Response, error) { return f.envoy(0, f.Services, f.Of) }
+
+// EnvoyOf is a push to ads mode of service i alone, with these endpoints.
+func (f Fleet) EnvoyOf(i int, endpoints ...netip.AddrPort) ([]Response, error) {
+	return f.envoy(i, i+1, func(int) []netip.AddrPort { return endpoints })
+}
+
+func (f Fleet) envoy(from, to int, endpoints func(i int) []netip.AddrPort) ([]Response, error) {
 	var clusters, assignments, listeners []proto.Message
-	for i := range f.Services {
+	for i := from; i < to; i++ {
 		c, err := f.cluster(i)
 		if err != nil {
 			return nil, err
@@ -80,7 +87,7 @@ func (f Fleet) Envoy() ([]Response, error) {
 			return nil, err
 		}
 		clusters = append(clusters, c)
-		assignments = append(assignments, f.assignment(i, f.Of(i)))
+		assignments = append(assignments, f.assignment(i, endpoints(i)))
 		listeners = append(listeners, l)
 	}
 	return pack([]string{Cluster, Endpoints, Listener}, clusters, assignments, listeners)

@@ -13,12 +13,19 @@ import (
 
 // Ambient returns the responses of a first push to workload mode: services and
 // workloads in one, and no policies.
-func (f Fleet) Ambient() ([]Response, error) {
+func (f Fleet) Ambient() ([]Response, error) { return f.ambient(0, f.Services, f.Of) }
+
+// AmbientOf is a push to workload mode of service i alone, with these endpoints.
+func (f Fleet) AmbientOf(i int, endpoints ...netip.AddrPort) ([]Response, error) {
+	return f.ambient(i, i+1, func(int) []netip.AddrPort { return endpoints })
+}
+
+func (f Fleet) ambient(from, to int, endpoints func(i int) []netip.AddrPort) ([]Response, error) {
 	var all []proto.Message
-	for i := range f.Services {
+	for i := from; i < to; i++ {
 		all = append(all, f.service(i))
-		for k := range f.Endpoints {
-			all = append(all, f.workload(i, k, f.Endpoint(i, k)))
+		for k, at := range endpoints(i) {
+			all = append(all, f.workload(i, k, at))
 		}
 	}
 	return pack([]string{Address, Authorization}, all, nil)
