@@ -12,8 +12,9 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// The envelope is read by hand: Envoy's generated package for it links all of gRPC.
-// DiscoveryResponse and DeltaDiscoveryResponse share their numbers up to 5.
+// The envelope is read by hand: whether it is a DiscoveryResponse or a
+// DeltaDiscoveryResponse, which share their numbers up to 5, shows only by what is in it,
+// and an error names the byte.
 const (
 	fieldVersion    = 1
 	fieldResources  = 2 // Any; delta: Resource

@@ -8,7 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"google.golang.org/protobuf/encoding/protowire"
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
@@ -69,50 +69,26 @@ func benchAddresses() []proto.Message {
 	return all
 }
 
-// Field numbers of Envoy's envelopes, which are written by hand: the generated
-// package for them links all of gRPC.
-const (
-	responseResources = 2 // Any; delta: Resource
-	responseTypeURL   = 4
-	resourceAny       = 2
-	resourceName      = 3
-)
-
-func appendBytes(to []byte, field protowire.Number, value []byte) []byte {
-	return protowire.AppendBytes(protowire.AppendTag(to, field, protowire.BytesType), value)
-}
-
-// encodeAny returns a message as google.protobuf.Any, and its type URL.
-func encodeAny(m proto.Message) (data []byte, url string, err error) {
-	a, err := anypb.New(m)
-	if err != nil {
-		return nil, "", fmt.Errorf("encode %s: %w", m.ProtoReflect().Descriptor().FullName(), err)
-	}
-	data, err = proto.Marshal(a)
-	return data, a.TypeUrl, err
-}
-
 // response is a DiscoveryResponse with resources of one type.
-func response(resources []proto.Message) (out []byte, err error) {
-	var url string
+func response(resources []proto.Message) ([]byte, error) {
+	r := &discoveryv3.DiscoveryResponse{}
 	for _, m := range resources {
-		var data []byte
-		if data, url, err = encodeAny(m); err != nil {
+		a, err := anypb.New(m)
+		if err != nil {
 			return nil, err
 		}
-		out = appendBytes(out, responseResources, data)
+		r.Resources, r.TypeUrl = append(r.Resources, a), a.TypeUrl
 	}
-	return appendBytes(out, responseTypeURL, []byte(url)), nil
+	return proto.Marshal(r)
 }
 
 // delta is a DeltaDiscoveryResponse that changes one resource.
 func delta(name string, m proto.Message) ([]byte, error) {
-	data, url, err := encodeAny(m)
+	a, err := anypb.New(m)
 	if err != nil {
 		return nil, err
 	}
-	resource := appendBytes(appendBytes(nil, resourceName, []byte(name)), resourceAny, data)
-	return appendBytes(appendBytes(nil, responseResources, resource), responseTypeURL, []byte(url)), nil
+	return proto.Marshal(&discoveryv3.DeltaDiscoveryResponse{TypeUrl: a.TypeUrl, Resources: []*discoveryv3.Resource{{Name: name, Resource: a}}})
 }
 
 // applyResponses applies the responses, each with resources of one type, in one command.
