@@ -97,7 +97,7 @@ func (c *command) applyAds(ctx *cli.Context, docs []xds.Document) error {
 		if err != nil {
 			return storeError("apply", err)
 		}
-		return printApplied(c, ctx, config.Kinds(), r.Counts, remarks{r.Skipped, r.Warnings, r.Notes})
+		return printApplied(c, ctx, config.Kinds(), r.Counts, remarks{r.Rejected, r.Warnings, r.Notes})
 	})
 }
 
@@ -108,13 +108,13 @@ func (c *command) applyWorkloads(ctx *cli.Context, docs []xds.Document) error {
 		if err != nil {
 			return err
 		}
-		return printApplied(c, ctx, workload.Kinds(), r.Counts, remarks{r.Skipped, r.Warnings, r.Notes})
+		return printApplied(c, ctx, workload.Kinds(), r.Counts, remarks{r.Rejected, r.Warnings, r.Notes})
 	})
 }
 
 // remarks are what an apply has to say beside its counts.
 type remarks struct {
-	skipped         []error
+	skipped         []xds.Rejection
 	warnings, notes []string
 }
 
@@ -125,8 +125,8 @@ func printApplied[K interface {
 	fmt.Stringer
 }](c *command, ctx *cli.Context, kinds []K, counts map[K]xds.Count, r remarks) error {
 	a := applied{Warnings: nonNil(r.warnings), Notes: nonNil(r.notes), Skipped: []string{}, Kinds: []appliedKind{}}
-	for _, err := range r.skipped {
-		a.Skipped = append(a.Skipped, err.Error())
+	for _, s := range r.skipped {
+		a.Skipped = append(a.Skipped, s.Err.Error())
 	}
 	for _, k := range kinds {
 		a.Kinds = append(a.Kinds, appliedKind{k.String(), counts[k]})

@@ -88,7 +88,7 @@ var adsKinds = map[string]xds.Kind{
 }
 
 // Update takes one response. What is complete by it comes into force as one publication.
-func (a *Ads) Update(ctx context.Context, d *xds.Document) (rejected []xdsclient.Rejected, err error) {
+func (a *Ads) Update(ctx context.Context, d *xds.Document) (rejected []xds.Rejection, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	defer a.note()
@@ -127,11 +127,8 @@ func (a *Ads) Update(ctx context.Context, d *xds.Document) (rejected []xdsclient
 	if d.Complete && len(d.Raw) == 0 {
 		a.warn([]string{fmt.Sprintf("the control plane names no %s: every %s goes away", d.Kind, d.Kind)})
 	}
-	for _, r := range t.rejected {
-		rejected = append(rejected, xdsclient.Rejected{Name: r.Name, Err: r.Err})
-	}
 	a.arm(0)
-	return rejected, nil
+	return t.rejected, nil
 }
 
 // limitOf is how many resources of a kind the store has room for.

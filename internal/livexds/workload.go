@@ -74,7 +74,7 @@ func (w *Workload) Types() []string {
 }
 
 // Update publishes one response as one change: see xdsclient.Sink.
-func (w *Workload) Update(_ context.Context, d *xds.Document) (rejected []xdsclient.Rejected, err error) {
+func (w *Workload) Update(_ context.Context, d *xds.Document) (rejected []xds.Rejection, err error) {
 	defer w.calm.stir()
 	if len(d.Raw) > large { // rather some more of the CPU than twice the memory
 		defer debug.SetGCPercent(debug.SetGCPercent(20))
@@ -86,17 +86,13 @@ func (w *Workload) Update(_ context.Context, d *xds.Document) (rejected []xdscli
 		return err
 	})
 	if exit.Code(err) == exit.Rejected {
-		rejected = rejectAll(d, err) // asked for again it would be no better
-		return rejected, w.takeAway(d)
+		return rejectAll(d, err), w.takeAway(d) // asked for again it would be no better
 	}
 	if err != nil {
 		return nil, fmt.Errorf("publish %s: %w", d.Kind, err)
 	}
 	for _, text := range r.Notes {
 		w.log.Debug(text)
-	}
-	for i, err := range r.Skipped {
-		rejected = append(rejected, xdsclient.Rejected{Name: r.SkippedNames[i], Err: err})
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -105,7 +101,7 @@ func (w *Workload) Update(_ context.Context, d *xds.Document) (rejected []xdscli
 	if w.again = w.retiring; !w.retiring {
 		w.retireLater()
 	}
-	return rejected, nil
+	return r.Rejected, nil
 }
 
 // OnLost has do called when another writer removed something. It is to be set before the
@@ -175,9 +171,9 @@ func (w *Workload) takeAway(d *xds.Document) error {
 }
 
 // rejectAll is for a response that as a whole cannot be taken: there is no room for it.
-func rejectAll(d *xds.Document, err error) (rejected []xdsclient.Rejected) {
+func rejectAll(d *xds.Document, err error) (rejected []xds.Rejection) {
 	for _, r := range d.Raw {
-		rejected = append(rejected, xdsclient.Rejected{Name: r.Name, Err: fmt.Errorf("%s: %w", xds.Clip(r.Name), err)})
+		rejected = append(rejected, xds.Rejection{Kind: d.Kind, Name: r.Name, Err: fmt.Errorf("%s: %w", xds.Clip(r.Name), err)})
 	}
 	return rejected
 }

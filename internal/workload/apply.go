@@ -19,10 +19,8 @@ type Result struct {
 	Warnings []string
 	// Notes name what cannot be honoured.
 	Notes []string
-	// Skipped are the errors of invalid resources that were left out.
-	Skipped []error
-	// SkippedNames are what the control plane calls them, in the same order.
-	SkippedNames []string
+	// Rejected are invalid resources, which were left out.
+	Rejected []xds.Rejection
 }
 
 // Apply publishes docs, later ones over earlier ones, as one change. An error about
@@ -35,10 +33,9 @@ func (s *Store) Apply(docs []xds.Document, skipInvalid bool) (*Result, error) {
 		if err := b.convert(docs, held); err != nil {
 			return err
 		}
-		if len(b.errs) > 0 && !skipInvalid {
-			return xds.Reject(b.errs)
+		if bad := b.res.Rejected; len(bad) > 0 && !skipInvalid {
+			return xds.Reject(bad)
 		}
-		b.res.Skipped, b.res.SkippedNames = b.errs, b.invalids
 		return nil
 	}
 	raw := slices.ContainsFunc(docs, func(d xds.Document) bool { return len(d.Raw) > 0 })
@@ -74,10 +71,10 @@ func (s *Store) Apply(docs []xds.Document, skipInvalid bool) (*Result, error) {
 // Check says whether Apply would reject docs for what they hold, without a Store.
 func Check(docs []xds.Document) error {
 	b := &batch{res: &Result{Counts: map[Kind]xds.Count{}}}
-	if err := b.convert(docs, nil); err != nil || len(b.errs) == 0 {
+	if err := b.convert(docs, nil); err != nil || len(b.res.Rejected) == 0 {
 		return err
 	}
-	return xds.Reject(b.errs)
+	return xds.Reject(b.res.Rejected)
 }
 
 // kindsOf are the kinds of resources that a document may hold.

@@ -28,10 +28,8 @@ type arrived struct {
 
 // batch gathers what documents ask for.
 type batch struct {
-	res      *Result
-	docs     []arrived
-	errs     []error
-	invalids []string // their names
+	res  *Result
+	docs []arrived
 }
 
 // window is how many resources are decoded at a time: of what is decoded little is kept.
@@ -121,7 +119,11 @@ func (b *batch) take(a *arrived, c converted, seen map[named]struct{}) {
 			a.stay[named{k, c.name}] = true
 		}
 	}
-	b.invalid(a.doc, c.kind, c.name, c.err)
+	what := a.doc.Kind
+	if c.kind != 0 {
+		what = xds.Kind(c.kind.String())
+	}
+	b.res.Rejected = append(b.res.Rejected, a.doc.Refuse(what, c.name, c.err))
 }
 
 // inner takes a workload or a service out of an Address; nil where neither is in it.
@@ -137,17 +139,4 @@ func inner(m proto.Message) proto.Message {
 		return s
 	}
 	return nil
-}
-
-func (b *batch) invalid(d *xds.Document, k Kind, name string, err error) {
-	b.invalids = append(b.invalids, name)
-	what := string(d.Kind)
-	if k != 0 {
-		what = k.String()
-	}
-	if name == "" {
-		name = "without a name"
-	}
-	b.errs = append(b.errs, &exit.Error{Code: exit.Rejected, Step: "check configuration",
-		Object: fmt.Sprintf("%s: %s %s", d.Path, what, xds.Clip(name)), Err: err})
 }

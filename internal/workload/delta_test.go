@@ -73,7 +73,7 @@ func TestSentAgain(t *testing.T) {
 		"as it came": response(t, messages), "decoded": delta(messages), "removed and there in one response": response(t, messages, names...),
 	} {
 		r, err := s.Apply(docs, true)
-		if err != nil || len(r.Skipped) > 0 {
+		if err != nil || len(r.Rejected) > 0 {
 			t.Fatalf("%v, %v", err, r)
 		}
 		for kind, c := range r.Counts {
@@ -291,16 +291,21 @@ func TestBadResourceOfAResponse(t *testing.T) {
 	docs[0].Raw[2].Value = []byte{0x0a, 0x7f}
 	docs[0].Raw = append(docs[0].Raw, xds.Raw{Name: "d", URL: "type.googleapis.com/istio.security.Authorization"})
 	r, err := s.Apply(docs, true)
-	if err != nil || !slices.Equal(slices.Sorted(slices.Values(r.SkippedNames)), []string{"b", "c", "d"}) || len(r.Skipped) != 3 {
-		t.Fatalf("%v, %+v", err, r)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for i, name := range r.SkippedNames {
-		if !strings.Contains(r.Skipped[i].Error(), name) || exit.Code(r.Skipped[i]) != exit.Rejected {
-			t.Errorf("%s: %v", name, r.Skipped[i])
+	var names []string
+	for _, bad := range r.Rejected {
+		names = append(names, bad.Name)
+		if !strings.Contains(bad.Err.Error(), bad.Name) || exit.Code(bad.Err) != exit.Rejected {
+			t.Errorf("%s: %v", bad.Name, bad.Err)
 		}
-		if name == "b" && !strings.Contains(r.Skipped[i].Error(), "ports[0].target_port") {
-			t.Errorf("the field is not named: %v", r.Skipped[i])
+		if bad.Name == "b" && !strings.Contains(bad.Err.Error(), "ports[0].target_port") {
+			t.Errorf("the field is not named: %v", bad.Err)
 		}
+	}
+	if slices.Sort(names); !slices.Equal(names, []string{"b", "c", "d"}) {
+		t.Errorf("rejected are %v", names)
 	}
 	if got := s.live.frontendText(vip, 80); got != "10.0.0.1:2 1/2, 10.0.0.2:1 1/2" {
 		t.Errorf("endpoints %s", got)

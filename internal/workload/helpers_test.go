@@ -117,8 +117,8 @@ func (l *live) apply(t testing.TB, docs []xds.Document) *Result {
 	if err := b.convert(docs, nil); err != nil {
 		t.Fatal(err)
 	}
-	if len(b.errs) > 0 {
-		t.Fatal(b.errs)
+	if len(b.res.Rejected) > 0 {
+		t.Fatal(b.res.Rejected)
 	}
 	changes := b.changes(l)
 	for _, c := range changes {

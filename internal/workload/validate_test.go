@@ -74,7 +74,7 @@ func TestSkipInvalid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Skipped) != 2 || r.Counts[Service].Deleted != 0 || s.live.frontendText(vip, 80) != "10.0.0.2:8080 1/1" {
+	if len(r.Rejected) != 2 || r.Counts[Service].Deleted != 0 || s.live.frontendText(vip, 80) != "10.0.0.2:8080 1/1" {
 		t.Errorf("%+v, %s", r, s.live.frontendText(vip, 80))
 	}
 }
@@ -151,8 +151,8 @@ func FuzzApply(f *testing.F) {
 			}
 			return
 		}
-		for _, err := range b.errs {
-			if exit.Code(err) != exit.Rejected || strings.ContainsAny(err.Error(), "\n\x00") {
+		for _, r := range b.res.Rejected {
+			if err := r.Err; exit.Code(err) != exit.Rejected || strings.ContainsAny(err.Error(), "\n\x00") {
 				t.Fatalf("%q: code %d", err, exit.Code(err))
 			}
 		}

@@ -41,7 +41,7 @@ func (a *Arrival) Invalid() *Rejection {
 
 // Refuse makes a rejection of a.
 func (a *Arrival) Refuse(err error) Rejection {
-	return (&Document{Path: a.path}).reject(a.kind, a.name, err)
+	return (&Document{Path: a.path}).Refuse(a.kind, a.name, err)
 }
 
 // Service is the name under which the endpoints of a Cluster come, "" where they come
@@ -104,7 +104,6 @@ func Combine(removed []Name, put []*Arrival, cur Index) (*Result, error) {
 	if err := b.finish(); err != nil {
 		return nil, err
 	}
-	b.res.Skipped = b.errs
 	return b.res, nil
 }
 

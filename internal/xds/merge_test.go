@@ -207,8 +207,8 @@ func TestSkipInvalid(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.publish(r.Ops)
-	if len(r.Skipped) != 3 {
-		t.Errorf("skipped %v, want 3", r.Skipped)
+	if len(r.Rejected) != 3 {
+		t.Errorf("skipped %v, want 3", r.Rejected)
 	}
 	if s.keys(config.Cluster) != "bad good" || s.keys(config.Listener) != "10.0.0.1:80 10.0.0.2:80" {
 		t.Errorf("left: %s, %s; what is skipped stays as it was", s.keys(config.Cluster), s.keys(config.Listener))

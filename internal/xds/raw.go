@@ -21,11 +21,11 @@ type Raw struct {
 	Value []byte
 }
 
-// Rejection is a resource that is invalid.
+// Rejection is a resource that is not taken.
 type Rejection struct {
 	Kind Kind
-	Name string
-	Err  error // *exit.Error of code Rejected: document, resource, field
+	Name string // as its document calls it
+	Err  error  // names the resource and the field; of an invalid one *exit.Error of code Rejected
 }
 
 // Response returns the document of a response of that type, which came by way of path;
@@ -97,10 +97,10 @@ func (d *Document) Misnamed(i int, name string) error {
 }
 
 // Reject makes a rejection of what is wrong with raw resource i as a whole.
-func (d *Document) Reject(i int, err error) Rejection { return d.reject(d.Kind, d.NameOf(i), err) }
+func (d *Document) Reject(i int, err error) Rejection { return d.Refuse(d.Kind, d.NameOf(i), err) }
 
-// reject makes a rejection of what is wrong with a resource of d.
-func (d *Document) reject(k Kind, name string, err error) Rejection {
+// Refuse makes a rejection of what is wrong with a resource of d.
+func (d *Document) Refuse(k Kind, name string, err error) Rejection {
 	shown := Clip(name)
 	if name == "" {
 		shown = "without a name"

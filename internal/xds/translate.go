@@ -36,9 +36,7 @@ type Result struct {
 	// Notes name what cannot be honoured at connect; those of resources in Ops are
 	// in the resources as well.
 	Notes []string
-	// Skipped are the errors of invalid resources that were left out, Rejected the same
-	// with their names.
-	Skipped  []error
+	// Rejected are invalid resources, which were left out.
 	Rejected []Rejection
 	Counts   map[config.Kind]Count
 }
@@ -58,24 +56,21 @@ func Translate(docs []Document, cur State, o Options) (*Result, error) {
 	if err := b.finish(); err != nil {
 		return nil, err
 	}
-	if len(b.errs) > 0 {
-		if !o.SkipInvalid {
-			return nil, Reject(b.errs)
-		}
-		b.res.Skipped = b.errs
+	if bad := b.res.Rejected; len(bad) > 0 && !o.SkipInvalid {
+		return nil, Reject(bad)
 	}
 	return b.res, nil
 }
 
 // Reject makes one error of those of all invalid resources.
-func Reject(errs []error) error {
+func Reject(bad []Rejection) error {
 	var first *exit.Error
-	if !errors.As(errs[0], &first) {
-		return errs[0]
+	if !errors.As(bad[0].Err, &first) {
+		return bad[0].Err
 	}
 	e := *first
 	e.Remedy = "correct it, or leave out what is invalid with --skip-invalid"
-	if n := len(errs) - 1; n > 0 {
+	if n := len(bad) - 1; n > 0 {
 		e.Remedy = fmt.Sprintf("%d more are invalid; %s", n, e.Remedy)
 	}
 	return &e
@@ -87,7 +82,6 @@ type batch struct {
 	cur         Index
 	all         *current // cur, where documents may be complete
 	res         *Result
-	errs        []error
 	seq         int // documents so far: the later one wins
 	clusters    map[string]*clusterEntry
 	assignments map[string]*assignmentEntry
@@ -140,11 +134,7 @@ func (b *batch) note(k Kind, name, note string) {
 }
 
 // invalid records that a is.
-func (b *batch) invalid(a *Arrival) {
-	r := a.Invalid()
-	b.res.Rejected = append(b.res.Rejected, *r)
-	b.errs = append(b.errs, r.Err)
-}
+func (b *batch) invalid(a *Arrival) { b.res.Rejected = append(b.res.Rejected, *a.Invalid()) }
 
 // finish turns what was gathered into operations.
 func (b *batch) finish() error {

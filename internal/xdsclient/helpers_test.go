@@ -32,7 +32,7 @@ type clusters struct {
 	came  map[string]bool
 	docs  []*xds.Document // as they were handed over, decoded
 	fail  error           // of the next Update
-	late  []Rejected      // by the next Update, of responses before
+	late  []xds.Rejection // by the next Update, of responses before
 	names []string        // of endpoints to ask for; nil: those of the clusters
 }
 
@@ -42,7 +42,7 @@ func newClusters() *clusters {
 
 func (s *clusters) Types() []string { return []string{ClusterType, EndpointType} }
 
-func (s *clusters) Update(_ context.Context, d *xds.Document) (rejected []Rejected, err error) {
+func (s *clusters) Update(_ context.Context, d *xds.Document) (rejected []xds.Rejection, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err, s.fail = s.fail, nil; err != nil {
@@ -52,7 +52,7 @@ func (s *clusters) Update(_ context.Context, d *xds.Document) (rejected []Reject
 	for i := range d.Raw {
 		m, err := d.Message(i)
 		if err != nil {
-			rejected = append(rejected, Rejected{Name: d.NameOf(i), Err: d.Reject(i, err).Err})
+			rejected = append(rejected, d.Reject(i, err))
 			continue
 		}
 		d.Resources = append(d.Resources, m)

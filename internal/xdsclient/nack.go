@@ -19,7 +19,7 @@ const mostProblem = 4096
 
 // problem is what a NACK says: each resource that was rejected and why, as far as there is
 // room, and how many there are; nil where none was.
-func problem(all int, rejected []Rejected) *statuspb.Status {
+func problem(all int, rejected []xds.Rejection) *statuspb.Status {
 	if len(rejected) == 0 {
 		return nil
 	}

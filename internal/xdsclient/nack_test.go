@@ -12,13 +12,14 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/kmesh-net/kmesh-node/internal/exit"
+	"github.com/kmesh-net/kmesh-node/internal/xds"
 )
 
 // A NACK has a bounded text, which says how many it leaves out.
 func TestANACKIsBounded(t *testing.T) {
-	var rejected []Rejected
+	var rejected []xds.Rejection
 	for i := range 1000 {
-		rejected = append(rejected, Rejected{Name: fmt.Sprint(i), Err: errors.New(fmt.Sprintf("Cluster c%d: endpoints[%d]: ", i, i) + strings.Repeat("ü", i) + "\n\xff")})
+		rejected = append(rejected, xds.Rejection{Name: fmt.Sprint(i), Err: errors.New(fmt.Sprintf("Cluster c%d: endpoints[%d]: ", i, i) + strings.Repeat("ü", i) + "\n\xff")})
 	}
 	p := problem(2000, rejected)
 	text := p.GetMessage()
@@ -36,7 +37,7 @@ func TestANACKIsBounded(t *testing.T) {
 		t.Errorf("code %v", p.GetCode())
 	}
 	bad := &exit.Error{Code: exit.Rejected, Step: "check configuration", Object: source + ": Cluster b", Err: errors.New("name: too long"), Remedy: "shorten it"}
-	if text := problem(3, []Rejected{{Name: "b", Err: bad}}).GetMessage(); text != "1 of 3 resources rejected; Cluster b: name: too long; shorten it" {
+	if text := problem(3, []xds.Rejection{{Name: "b", Err: bad}}).GetMessage(); text != "1 of 3 resources rejected; Cluster b: name: too long; shorten it" {
 		t.Errorf("%q", text)
 	}
 	if text := problem(3, rejected[:2]).GetMessage(); strings.Contains(text, "more") {

@@ -103,7 +103,7 @@ func (s *session) take(r *response) error {
 }
 
 // update hands the response to the sink, and remembers what is in force then.
-func (s *session) update(sub *subscription, r *response) ([]Rejected, error) {
+func (s *session) update(sub *subscription, r *response) ([]xds.Rejection, error) {
 	delta := s.c.cfg.Variant == Delta
 	d, err := xds.Response(source, r.url, delta, r.raw, r.removed)
 	if err != nil {

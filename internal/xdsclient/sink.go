@@ -29,7 +29,7 @@ type Sink interface {
 	// nothing. Rejected are the resources that are invalid: what they were before
 	// stays, also where the document is complete, and all others are in force. On
 	// err nothing of the response is: the stream ends and begins anew after a while.
-	Update(ctx context.Context, d *xds.Document) (rejected []Rejected, err error)
+	Update(ctx context.Context, d *xds.Document) (rejected []xds.Rejection, err error)
 	// Names are those to ask for of a type that is subscribed to by name, sorted; byName
 	// is false for a type of which everything is asked for. It is called before the
 	// first request of a stream and after each Update.
@@ -40,12 +40,4 @@ type Sink interface {
 	// Synced says whether all that was asked for has come and is in force; missing
 	// says to people what is not. It is safe for several goroutines.
 	Synced() (ok bool, missing string)
-}
-
-// Rejected is a resource that was not taken.
-type Rejected struct {
-	// Name as the control plane calls it.
-	Name string
-	// Err names the resource and the field.
-	Err error
 }

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/kmesh-net/kmesh-node/internal/xds"
 	"github.com/kmesh-net/kmesh-node/test/controlplane"
 )
 
@@ -197,7 +198,7 @@ func TestARejectedResourceKeepsItsVersion(t *testing.T) {
 func TestAResourceThatIsRejectedLaterComesAgain(t *testing.T) {
 	p, s, c := begun(t, Delta)
 	c.sink.mu.Lock()
-	c.sink.late = []Rejected{{Name: "a", Err: errors.New("not with the others")}}
+	c.sink.late = []xds.Rejection{{Name: "a", Err: errors.New("not with the others")}}
 	c.sink.mu.Unlock()
 	if q := exchange(t, s, versioned(of(t, ClusterType, named("c")...), "2")); !q.NACK() {
 		t.Errorf("answer: %+v", q)
