@@ -80,9 +80,10 @@ func Serve(cfg Config) (*Server, error) {
 	}
 	s.open = reachable(s.listener.Addr())
 	s.http = &http.Server{
-		Handler: answering(s.handler()), ConnContext: withGuest,
+		Handler:           s.handler(),
 		ReadHeaderTimeout: headerTime, ReadTimeout: headerTime, WriteTimeout: writeTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader, ErrorLog: log.New(debugLog{cfg.Log}, "admin: ", 0),
 	}
+	seat(s.http)
 	go func() {
 		defer close(s.done)
 		if err := s.http.Serve(newRoom(s.listener, maxConnections)); !errors.Is(err, http.ErrServerClosed) {

@@ -101,17 +101,22 @@ func (g *guest) set(busy bool) {
 
 type guestKey struct{}
 
-func withGuest(ctx context.Context, c net.Conn) context.Context {
-	return context.WithValue(ctx, guestKey{}, c)
-}
-
-// answering marks the connections that are being answered.
-func answering(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+// seat has a server, which is to serve a room, say which of its guests are being answered:
+// from the call of the handler until the answer has left, which is after it.
+func seat(s *http.Server) {
+	s.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		return context.WithValue(ctx, guestKey{}, c)
+	}
+	answer := s.Handler
+	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if g, ok := r.Context().Value(guestKey{}).(*guest); ok {
 			g.set(true)
-			defer g.set(false)
 		}
-		next.ServeHTTP(w, r)
+		answer.ServeHTTP(w, r)
 	})
+	s.ConnState = func(c net.Conn, state http.ConnState) {
+		if g, ok := c.(*guest); ok && state == http.StateIdle {
+			g.set(false)
+		}
+	}
 }
