@@ -56,6 +56,9 @@ type Config struct {
 	Release string
 	// Stay makes Start hold the lock of a live `run` until Stop.
 	Stay bool
+	// Alone is called, with Stay, when no other `run` is or can come up and before anything is
+	// loaded: its error ends the start. nil: nothing is to be done then.
+	Alone func() error
 	// kept is what the live `run` whose repair this is holds on to.
 	kept *kept
 	// Configure puts the configuration into the maps of a mode that the other one gives way

@@ -211,8 +211,10 @@ func (k *node) heedRun() (err error) {
 		return nil // this process is that `run`
 	}
 	if k.cfg.Stay {
-		k.run, err = takeLock(k.cfg.RunDir, name)
-		return err
+		if k.run, err = takeLock(k.cfg.RunDir, name); err != nil || k.cfg.Alone == nil {
+			return err
+		}
+		return k.cfg.Alone()
 	}
 	pid, held, err := lockHeld(k.cfg.RunDir, name)
 	if err != nil {

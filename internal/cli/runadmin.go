@@ -5,8 +5,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"io/fs"
-	"strings"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -67,11 +65,7 @@ func (d *daemon) addAdmin(ctx *cli.Context, interval time.Duration) error {
 	}
 	must := ctx.IsSet("admin-address")
 	if must { // or the start would fail when the data plane is up
-		err := admin.Try(address)
-		comes := errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(address, "unix:"+d.cfg.RunDir+"/") // with the start
-		if err != nil && !comes {
-			return err
-		}
+		d.cfg.Alone = func() error { return admin.Try(address) }
 	}
 	named := ctx.Uint(metricsServices)
 	if named > maxNamed {

@@ -251,10 +251,14 @@ func TestAnAdminAddressThatIsTaken(t *testing.T) {
 	}
 	defer l.Close()
 	refused(t, exitNotReady, n.run("run", "--admin-address=127.0.0.1:15200"), "listen", "127.0.0.1:15200", "another process", "--admin-address")
+	nowhere := "unix:/run/kmesh-node/none/s" // its directory does not come with the start
+	refused(t, exitNotReady, n.run("run", "--admin-address="+nowhere), "listen", nowhere, "make its directory")
 	if l := n.pins(); len(l) > 0 {
 		t.Errorf("it ended, and left %v", l)
 	}
-	s := n.serve()
+	s := n.serve("--admin-address=unix:/run/kmesh-node/../kmesh-node/s")
+	s.stop(exitDone)
+	s = n.serve()
 	s.logged("level=warning", "no admin endpoint", "127.0.0.1:15200", "another process")
 	s.stop(exitDone)
 	refused(t, exitUsage, n.run("run", "--admin-address=nowhere"), "--admin-address", "HOST:PORT")

@@ -88,8 +88,10 @@ func TestRunPutsBackWhatAStrangerRemoved(t *testing.T) {
 
 func TestRunIsTheOnlyOne(t *testing.T) {
 	n := newNode(t)
-	s := n.serve(everySoon)
+	address := "--admin-address=unix:" + filepath.Join(t.TempDir(), "s")
+	s := n.serve(everySoon, address)
 	refused(t, exitLocked, n.run("run"), "run", "pid")
+	refused(t, exitLocked, n.run("run", address), "run", "pid")
 	refused(t, exitLocked, n.run("down"), "pid")
 	refused(t, exitLocked, n.run("--mode", "workload", "up"), "pid")
 	detach(t, filepath.Join(n.bpf, "kmesh_node", "ads", "link", "sockconn4"))
