@@ -23,7 +23,6 @@ const (
 type Lease struct {
 	until        *uint64
 	last, before uint64 // until when this holder made it last, and another one then
-	next         time.Duration
 }
 
 // NewLease is a Lease of the word at until, which nobody holds by it yet.
@@ -54,15 +53,36 @@ func (l *Lease) Extend(d time.Duration) error {
 	}
 }
 
-// Renew extends the lease by a few seconds when a second has gone by since it last did, and
-// says whether it did now.
-func (l *Lease) Renew() (bool, error) {
-	now, err := Now()
-	if err != nil || now < l.next {
-		return false, err
+// Hold has it last until release is called, and a few seconds on where this process is killed,
+// whatever the other goroutines wait for meanwhile. Until then no other method may be called.
+func (l *Lease) Hold() (release func() error, err error) {
+	if err := l.Extend(leaseFor); err != nil {
+		return nil, err
 	}
-	l.next = now + renewEvery
-	return true, l.Extend(leaseFor)
+	stop, ended := make(chan struct{}), make(chan error)
+	go func() { ended <- l.renew(stop) }()
+	return func() error {
+		close(stop)
+		err := <-ended
+		l.End()
+		return err
+	}, nil
+}
+
+// renew extends the lease each second.
+func (l *Lease) renew(stop chan struct{}) error {
+	t := time.NewTicker(renewEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-stop:
+			return nil
+		case <-t.C:
+			if err := l.Extend(leaseFor); err != nil {
+				return err
+			}
+		}
+	}
 }
 
 // End takes back what this holder did, unless somebody else has prolonged it.

@@ -3,6 +3,7 @@
 package bpfmap
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -16,7 +17,7 @@ func newLease(t *testing.T) (l *Lease, word *uint64, left func() time.Duration) 
 		if err != nil {
 			t.Fatal(err)
 		}
-		return time.Duration(*word) - now
+		return time.Duration(atomic.LoadUint64(word)) - now
 	}
 }
 
@@ -27,24 +28,25 @@ func (l *Lease) mustExtend(t *testing.T, d time.Duration) {
 	}
 }
 
-func TestWhatIsRenewedLastsAFewSeconds(t *testing.T) {
+func TestWhatIsHeldLastsAFewSecondsAndIsRenewed(t *testing.T) {
 	l, word, left := newLease(t)
-	if first, err := l.Renew(); !first || err != nil || left() < 2*time.Second || left() > leaseFor {
-		t.Fatal(first, err, left())
-	}
-	was := *word
-	if again, err := l.Renew(); again || err != nil || *word != was {
-		t.Errorf("renewed at once: %v, %v, until %d and then %d", again, err, was, *word)
-	}
-	l.next = 0 // the second is over
-	if again, err := l.Renew(); !again || err != nil || *word <= was {
-		t.Errorf("not renewed: %v, %v, until %d and then %d", again, err, was, *word)
-	}
-	if l.End(); *word != 0 {
-		t.Errorf("the lease outlives its end: %d", *word)
-	}
-	if first, err := l.Renew(); !first || err != nil || left() < 2*time.Second {
-		t.Errorf("after its end: %v, %v, %v", first, err, left())
+	for range 2 {
+		release, err := l.Hold()
+		if err != nil || left() < 2*time.Second || left() > leaseFor {
+			t.Fatal(err, left())
+		}
+		was := atomic.LoadUint64(word)
+		for until := time.Now().Add(20 * time.Second); atomic.LoadUint64(word) == was; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(until) {
+				t.Fatal("it is not renewed")
+			}
+		}
+		if left() < 2*time.Second {
+			t.Errorf("renewed for %v", left())
+		}
+		if err := release(); err != nil || *word != 0 {
+			t.Errorf("the lease outlives its end: %d, %v", *word, err)
+		}
 	}
 }
 

@@ -77,7 +77,8 @@ func (d *daemon) addDataLog(ctx *cli.Context, interval time.Duration) error {
 	return nil
 }
 
-// start sets what was asked for, whatever a `run` before this one left behind.
+// start sets what was asked for, whatever level a `run` before this one left behind; what it
+// had counted goes on for its time.
 func (l *dataLog) start(context.Context) error {
 	l.mu.Lock()
 	err := l.d.keeper.Handles(func(h *loader.Handles) (err error) {
@@ -185,7 +186,13 @@ func (l *dataLog) follow() error {
 	ctx, stop := context.WithCancel(context.Background())
 	r, ended := l.reader, make(chan error, 1)
 	l.stop, l.ended = stop, ended
-	go func() { ended <- r.Follow(ctx, l.tell) }()
+	go func() {
+		err := r.Follow(ctx, l.tell)
+		if err != nil {
+			l.d.cfg.Log.WithError(err).Error("the data plane's log is not read any more, until its level is set to off and on again")
+		}
+		ended <- err
+	}()
 	return nil
 }
 
@@ -197,7 +204,7 @@ func (l *dataLog) unfollow() error {
 	l.stop()
 	err := <-l.ended
 	l.account()
-	l.reader.Close()
+	err = errors.Join(err, l.reader.Close())
 	l.stop, l.reader = nil, nil
 	return err
 }

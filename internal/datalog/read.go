@@ -15,15 +15,15 @@ const look = 100 * time.Millisecond
 
 // Reader reads km_log.
 type Reader struct {
-	ring  *ring.Ring
-	watch *Watch
-	lease *bpfmap.Lease // of the level
-	lost  uint64
+	ring    *ring.Ring
+	watch   *Watch
+	release func() error // of the level's lease
+	lost    uint64
 }
 
 // NewReader reads the map at fd, which may be closed after that, from now on: what is in it is of
-// an earlier reader's time. The level that is set holds while it follows, and a few seconds on
-// where it is killed.
+// an earlier reader's time. The level that is set holds until Close, and a few seconds on where
+// the process is killed.
 func NewReader(fd int, w *Watch) (*Reader, error) {
 	r, err := ring.Open(fd, entrySize)
 	if err != nil {
@@ -33,18 +33,18 @@ func NewReader(fd int, w *Watch) (*Reader, error) {
 		r.Close()
 		return nil, err
 	}
-	l := bpfmap.NewLease(word(&w.w.level_until))
-	if _, err := l.Renew(); err != nil {
+	release, err := bpfmap.NewLease(word(&w.w.level_until)).Hold()
+	if err != nil {
 		r.Close()
 		return nil, err
 	}
-	return &Reader{ring: r, watch: w, lease: l, lost: w.Lost()}, nil
+	return &Reader{ring: r, watch: w, release: release, lost: w.Lost()}, nil
 }
 
 // Close ends the level and frees what the Reader holds.
-func (r *Reader) Close() {
-	r.lease.End()
+func (r *Reader) Close() error {
 	r.ring.Close()
+	return r.release()
 }
 
 // Follow calls do with what programs told since the last time, ten times a second and once
@@ -56,9 +56,6 @@ func (r *Reader) Follow(ctx context.Context, do func(entries []Entry, lost uint6
 		select {
 		case <-ctx.Done():
 		case <-tick.C:
-			if _, err := r.lease.Renew(); err != nil {
-				return err
-			}
 		}
 		var l []Entry
 		if err := r.ring.Drain(func(b []byte) error { l = append(l, decode(b)); return nil }); err != nil {

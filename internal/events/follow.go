@@ -60,12 +60,9 @@ func Follow(ctx context.Context, m Maps, h Handler) (err error) {
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
 
-	for ctx.Err() == nil {
-		renewed, err := l.Renew()
-		if err != nil {
-			return err
-		}
-		if renewed {
+	for next := time.Now(); ctx.Err() == nil; {
+		if now := time.Now(); !now.Before(next) {
+			next = now.Add(time.Second)
 			if lost, err = tellLost(m.Stats, lost, h.Lost); err != nil {
 				return err
 			}
@@ -84,7 +81,9 @@ func Follow(ctx context.Context, m Maps, h Handler) (err error) {
 			return err
 		}
 	}
-	l.End()
+	if err := l.end(); err != nil {
+		return err
+	}
 	if err := r.Drain(decoded(h.Event)); err != nil {
 		return err
 	}

@@ -263,14 +263,31 @@ func TestAnErrorEndsFollow(t *testing.T) {
 	}
 }
 
+// The ring counts what has no room, a lease that is over would not.
+func TestEventsAreWantedWhileAHandlerTakesItsTime(t *testing.T) {
+	w := newWorld(t)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var first, then uint64
+	err := Follow(ctx, w.maps(), Handler{Tick: func() error {
+		first = w.until()
+		for until := time.Now().Add(20 * time.Second); w.until() == first && time.Now().Before(until); {
+			time.Sleep(10 * time.Millisecond)
+		}
+		then = w.until()
+		stop()
+		return nil
+	}})
+	if err != nil || then <= first || w.until() != 0 {
+		t.Errorf("%v, lease until %d, then %d, at the end %d", err, first, then, w.until())
+	}
+}
+
 func TestAnotherReadersLeaseStays(t *testing.T) {
 	w := newWorld(t)
 	l, err := openLease(w.reader.FileDescriptor())
 	if err != nil {
 		t.Fatal(err)
-	}
-	if first, err := l.Renew(); !first || err != nil {
-		t.Fatal(first, err)
 	}
 	others := w.until() + 1
 	w.extend(others)

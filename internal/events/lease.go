@@ -8,6 +8,7 @@ package events
 import "C"
 
 import (
+	"errors"
 	"fmt"
 	"unsafe"
 
@@ -16,10 +17,10 @@ import (
 	"github.com/kmesh-net/kmesh-node/internal/bpfmap"
 )
 
-// lease is km_reader: until when events are wanted.
+// lease is km_reader, until when events are wanted, held from openLease on.
 type lease struct {
-	*bpfmap.Lease
-	mem []byte
+	mem     []byte
+	release func() error // nil: ended
 }
 
 func openLease(fd int) (*lease, error) {
@@ -28,14 +29,28 @@ func openLease(fd int) (*lease, error) {
 		return nil, fmt.Errorf("map km_reader: %w", err)
 	}
 	r := (*C.struct_kw_reader)(unsafe.Pointer(&mem[0]))
-	return &lease{bpfmap.NewLease((*uint64)(unsafe.Pointer(&r.until))), mem}, nil
+	release, err := bpfmap.NewLease((*uint64)(unsafe.Pointer(&r.until))).Hold()
+	if err != nil {
+		return nil, errors.Join(err, unix.Munmap(mem))
+	}
+	return &lease{mem, release}, nil
+}
+
+// end has no more events told, unless somebody else wants them.
+func (l *lease) end() error {
+	if l.release == nil {
+		return nil
+	}
+	release := l.release
+	l.release = nil
+	return release()
 }
 
 // close ends the lease and frees what it holds.
 func (l *lease) close() error {
-	l.End()
-	if err := unix.Munmap(l.mem); err != nil {
-		return fmt.Errorf("unmap km_reader: %w", err)
+	err := l.end()
+	if e := unix.Munmap(l.mem); e != nil {
+		err = errors.Join(err, fmt.Errorf("unmap km_reader: %w", e))
 	}
-	return nil
+	return err
 }
