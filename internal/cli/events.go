@@ -87,7 +87,10 @@ func (n *eventNames) resource(id uint32) (kind, name string, err error) {
 			return "", "", err
 		}
 	}
-	if e.kind, e.name, ok = n.store.Resource(id); !ok {
+	switch e.kind, e.name, ok, err = n.store.Resource(id); {
+	case err != nil: // a writer has the maps for so long: the event goes on without a name
+		e.name = fmt.Sprintf("(number %d)", id)
+	case !ok:
 		e.name = fmt.Sprintf("(number %d, gone)", id)
 	}
 	n.known[id] = e

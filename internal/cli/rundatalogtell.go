@@ -103,7 +103,11 @@ func (l *dataLog) name(entries []datalog.Entry, now time.Time) {
 	} else {
 		err = l.d.keeper.Workload(func(s *workload.Store, _ *loader.Handles) error {
 			for _, n := range unknown {
-				if kind, name, ok := s.Resource(n); ok {
+				kind, name, ok, err := s.Resource(n)
+				if err != nil {
+					return err // a lock that is held: not waited for once more
+				}
+				if ok {
 					l.names[n] = kind + " " + name
 				}
 			}

@@ -171,15 +171,15 @@ func (s *Store) warn(format string, args ...any) {
 }
 
 // Resource returns kind and name of the resource that frontends, endpoints and
-// events name by id.
-func (s *Store) Resource(id uint32) (kind, name string, ok bool) {
-	err := s.current(func(l *live) error {
+// events name by id; not ok: there is none.
+func (s *Store) Resource(id uint32) (kind, name string, ok bool, err error) {
+	err = s.current(func(l *live) error {
 		if r := l.model.nums[id]; r != nil {
 			kind, name, ok = r.kind.String(), r.name, true
 		}
 		return nil
 	})
-	return kind, name, ok && err == nil
+	return kind, name, ok && err == nil, err
 }
 
 // Names are those of all resources of some kinds, in no order.

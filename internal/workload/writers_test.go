@@ -217,10 +217,10 @@ func TestDelete(t *testing.T) {
 	}
 	k.checkWhole(s)
 	id := s.live.model.res[Policy]["ns/two"].num
-	if kind, name, ok := s.Resource(id); !ok || kind != Policy.String() || name != "ns/two" {
-		t.Errorf("policy %d is %s %q, %v", id, kind, name, ok)
+	if kind, name, ok, err := s.Resource(id); !ok || kind != Policy.String() || name != "ns/two" || err != nil {
+		t.Errorf("policy %d is %s %q, %v, %v", id, kind, name, ok, err)
 	}
-	if _, _, ok := s.Resource(1 << 30); ok {
+	if _, _, ok, err := s.Resource(1 << 30); ok || err != nil {
 		t.Error("a number that nobody has")
 	}
 	var e *exit.Error
