@@ -86,8 +86,11 @@ func convertOne(d *xds.Document, i int, held *model) converted {
 	m, err := d.Message(i)
 	var c converted
 	if err == nil {
-		c = convertMessage(m)
-		err = d.Misnamed(i, c.name)
+		if c = convertMessage(m); c.kind == 0 {
+			err = c.err
+		} else {
+			err = d.Misnamed(i, c.name)
+		}
 	}
 	if err != nil {
 		return converted{named{name: raw.Name}, nil, err}
