@@ -58,14 +58,10 @@ func newWorkload(log *logrus.Logger, with func(do func(*workload.Store) error) e
 	return &Workload{with: with, log: log, come: map[xds.Kind]bool{}, lost: func() {}}
 }
 
-// kindsOf is what a response of each type is, and what it holds: istiod names workloads and
-// services, which share a type, by one name each.
-var kindsOf = map[string]struct {
-	document xds.Kind
-	held     []workload.Kind
-}{
-	xdsclient.AddressType:       {xds.KindAddress, []workload.Kind{workload.Workload, workload.Service}},
-	xdsclient.AuthorizationType: {xds.KindAuthorization, []workload.Kind{workload.Policy}},
+// kindsOf is what a response of each type is.
+var kindsOf = map[string]xds.Kind{
+	xdsclient.AddressType:       xds.KindAddress,
+	xdsclient.AuthorizationType: xds.KindAuthorization,
 }
 
 // Types are Address, then Authorization: a policy is about workloads.
@@ -79,17 +75,37 @@ func (w *Workload) Update(_ context.Context, d *xds.Document) (rejected []xds.Re
 	if len(d.Raw) > large { // rather some more of the CPU than twice the memory
 		defer debug.SetGCPercent(debug.SetGCPercent(20))
 	}
+	rejected, err = w.apply(d)
+	come := true
+	if exit.Code(err) == exit.Rejected { // asked for again it would be no better
+		rejected = rejectAll(d, err)
+		var left []xds.Rejection
+		left, err = w.takeAway(d)
+		rejected = append(rejected, left...)
+		come = len(rejected) == 0
+	}
+	if err != nil {
+		return nil, fmt.Errorf("publish %s: %w", d.Kind, err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.come[d.Kind] = w.come[d.Kind] || come
+	if w.again = w.retiring; !w.retiring {
+		w.retireLater()
+	}
+	return rejected, nil
+}
+
+// apply publishes a document as one change.
+func (w *Workload) apply(d *xds.Document) (rejected []xds.Rejection, err error) {
 	var r *workload.Result
 	err = w.with(func(s *workload.Store) (err error) {
 		s.Later()
 		r, err = s.Apply([]xds.Document{*d}, true)
 		return err
 	})
-	if exit.Code(err) == exit.Rejected {
-		return rejectAll(d, err), w.takeAway(d) // asked for again it would be no better
-	}
 	if err != nil {
-		return nil, fmt.Errorf("publish %s: %w", d.Kind, err)
+		return nil, err
 	}
 	for _, text := range r.Notes {
 		w.log.Debug(text)
@@ -97,10 +113,6 @@ func (w *Workload) Update(_ context.Context, d *xds.Document) (rejected []xds.Re
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.warned.tell(w.log, "xds: ", r.Warnings)
-	w.come[d.Kind] = true
-	if w.again = w.retiring; !w.retiring {
-		w.retireLater()
-	}
 	return r.Rejected, nil
 }
 
@@ -153,29 +165,49 @@ func (w *Workload) Close() {
 	w.calm.stop()
 }
 
-// takeAway brings into force what goes by a response that had no room: it asks for none,
-// and would not be named again.
-func (w *Workload) takeAway(d *xds.Document) error {
+// takeAway brings into force what goes by a response that had no room: it would not be named
+// again. What says that something is gone needs room, too, until it is: where there is little
+// they go in parts, each of which makes room for a larger one.
+func (w *Workload) takeAway(d *xds.Document) (left []xds.Rejection, err error) {
+	names := d.Removed
+	if d.Complete {
+		if names, err = w.held(d.Kind); err != nil {
+			return nil, err
+		}
+	}
 	named := make(map[string]bool, len(d.Raw))
 	for _, r := range d.Raw {
 		named[r.Name] = true
 	}
-	gone := slices.DeleteFunc(slices.Clone(d.Removed), func(name string) bool { return named[name] })
-	if len(gone) == 0 {
-		return nil
+	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return named[name] })
+	for part := len(names); len(names) > 0; {
+		part = min(part, len(names))
+		_, err := w.apply(&xds.Document{Path: d.Path, Kind: d.Kind, Removed: names[:part]})
+		switch {
+		case err == nil:
+			names, part = names[part:], 2*part
+		case exit.Code(err) != exit.Rejected:
+			return nil, err
+		case part > 1:
+			part /= 2
+		default:
+			left = append(left, rejection(d, names[0], err))
+			names = names[1:]
+		}
 	}
-	return w.with(func(s *workload.Store) error {
-		_, err := s.Apply([]xds.Document{{Path: d.Path, Kind: d.Kind, Removed: gone}}, true)
-		return err
-	})
+	return left, nil
 }
 
 // rejectAll is for a response that as a whole cannot be taken: there is no room for it.
 func rejectAll(d *xds.Document, err error) (rejected []xds.Rejection) {
 	for _, r := range d.Raw {
-		rejected = append(rejected, xds.Rejection{Kind: d.Kind, Name: r.Name, Err: fmt.Errorf("%s: %w", xds.Clip(r.Name), err)})
+		rejected = append(rejected, rejection(d, r.Name, err))
 	}
 	return rejected
+}
+
+func rejection(d *xds.Document, name string, err error) xds.Rejection {
+	return xds.Rejection{Kind: d.Kind, Name: name, Err: fmt.Errorf("%s: %w", xds.Clip(name), err)}
 }
 
 // retire removes what publications gave up, which they do not wait for.
@@ -211,8 +243,13 @@ func (w *Workload) Held(typeURL string) (names []string, err error) {
 	if !ok {
 		return nil, fmt.Errorf("read names: %s is no type of workload mode", typeURL)
 	}
+	return w.held(of)
+}
+
+// held are the names that the maps hold of what a document of kind k holds.
+func (w *Workload) held(k xds.Kind) (names []string, err error) {
 	err = w.with(func(s *workload.Store) (err error) {
-		names, err = s.Names(of.held...)
+		names, err = s.Names(k)
 		return err
 	})
 	if err != nil {
@@ -227,7 +264,7 @@ func (w *Workload) Synced() (ok bool, missing string) {
 	defer w.mu.Unlock()
 	var absent []string
 	for _, t := range w.Types() {
-		if k := kindsOf[t].document; !w.come[k] {
+		if k := kindsOf[t]; !w.come[k] {
 			absent = append(absent, string(k))
 		}
 	}

@@ -122,6 +122,10 @@ func TestWorkloadSink(t *testing.T) {
 	if names := update(misnamed); !slices.Equal(names, []string{"d"}) {
 		t.Errorf("rejected %q", names)
 	}
+	misnamed.Raw[0].Value = nil
+	if l, err := w.Update(context.Background(), misnamed); err != nil || len(l) != 1 || strings.Contains(l[0].Err.Error(), "is named") {
+		t.Errorf("an Address with nothing in it: %v, %v", l, err)
+	}
 	held("[a ns/s]")
 	synced(false, "Authorization")
 	policies, err := xds.Response("test", xdsclient.AuthorizationType, true, nil, nil)
@@ -207,6 +211,53 @@ func TestWorkloadSink(t *testing.T) {
 	if _, err := w.Held(xdsclient.ClusterType); err == nil {
 		t.Error("a type of another mode")
 	}
+}
+
+// What says that something is gone needs room until it is: more may go than there is.
+func TestWhatGoesNeedsNoRoom(t *testing.T) {
+	s, _ := newMaps(t)
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	w := newWorkload(log, func(do func(*workload.Store) error) error { return do(s) })
+	t.Cleanup(w.Close)
+	update := func(d *xds.Document, rejected int) {
+		t.Helper()
+		l, err := w.Update(context.Background(), d)
+		if err != nil || len(l) != rejected {
+			t.Fatalf("%d rejected, want %d, %v, first %v", len(l), rejected, err, append(l, xds.Rejection{})[0].Err)
+		}
+	}
+	held := func(want int) {
+		t.Helper()
+		if l, err := w.Held(xdsclient.AddressType); err != nil || len(l) != want {
+			t.Fatalf("%d held, want %d, %v", len(l), want, err)
+		}
+	}
+	var all []proto.Message
+	var names []string
+	for i := range 1<<15 - 16 { // each of one part of 1<<15; 16 are left for what goes
+		names = append(names, fmt.Sprint("w", i))
+		all = append(all, &wapi.Workload{Uid: names[i], Namespace: "ns"})
+	}
+	one, more := all[0], &wapi.Workload{Uid: "more", Namespace: "ns"}
+	update(addresses(t, nil, all...), 0)
+	held(len(all))
+	update(addresses(t, nil, more), 1)
+	held(len(all))
+	// One by one, and what a complete response does not name.
+	update(addresses(t, names[10:20], more), 1)
+	held(len(all) - 10)
+	complete := addresses(t, nil, more, one)
+	complete.Complete = true
+	complete.Raw = append(complete.Raw, addresses(t, nil, all[1:11]...).Raw...)
+	update(complete, 12)
+	held(10)
+	update(complete, 0)
+	held(12)
+
+	update(addresses(t, nil, all[:len(all)-1]...), 0) // and more
+	update(addresses(t, append(names, "more")), 0)
+	held(0)
 }
 
 // Whoever has closed the sink may close the writer.

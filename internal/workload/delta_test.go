@@ -3,6 +3,7 @@
 package workload
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -216,10 +217,12 @@ func TestDeltaWithCuts(t *testing.T) {
 		}
 		// resume is the first answer of a stream: all there is, and of what is held what is not.
 		resume := func() []xds.Document {
-			held, err := s.Names(Workload, Service, Policy)
-			if err != nil {
+			held, err := s.Names(xds.KindAddress)
+			policies, policyErr := s.Names(xds.KindAuthorization)
+			if err := errors.Join(err, policyErr); err != nil {
 				t.Fatal(err)
 			}
+			held = append(held, policies...)
 			gone := slices.DeleteFunc(held, func(name string) bool { return truth[name] != nil })
 			all := slices.Collect(maps.Values(truth))
 			r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })

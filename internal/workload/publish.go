@@ -5,6 +5,7 @@ package workload
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -213,23 +214,32 @@ func (s *Store) writeFrontends(l *live, p *plan) error {
 	return nil
 }
 
+// spareChunks of km_res are left by what comes, so that something can always go: also what
+// says so has to be written, with its name.
+const spareChunks = 16
+
 // checkRoom refuses what does not fit before anything is written. Old and new stand
 // side by side for a moment.
 func (s *Store) checkRoom(l *live, p *plan) error {
+	spare := 0
+	if slices.ContainsFunc(p.messages, func(m message) bool { return !m.tombstone }) {
+		spare = spareChunks
+	}
 	for _, c := range []struct {
 		name, of string
 		need     int
 		each     int // workloads for each of its entries that there is room for
+		spare    int
 	}{
-		{"km_res", "parts of messages, old and new", l.chunks + p.chunks, 1},
-		{"km_block", "blocks of endpoints, old and new", l.blockCount + len(p.retired.blocks) + len(l.retired.blocks) + len(l.leaving.blocks) + l.model.beyond, 2},
-		{"km_frontend", "addresses and ports of services, old and new", len(l.frontends) + len(p.gone), 1},
-		{"km_peer", "addresses, old and new", len(l.peers) + len(p.peersGone), 1},
+		{"km_res", "parts of messages, old and new", l.chunks + p.chunks, 1, spare},
+		{"km_block", "blocks of endpoints, old and new", l.blockCount + len(p.retired.blocks) + len(l.retired.blocks) + len(l.leaving.blocks) + l.model.beyond, 2, 0},
+		{"km_frontend", "addresses and ports of services, old and new", len(l.frontends) + len(p.gone), 1, 0},
+		{"km_peer", "addresses, old and new", len(l.peers) + len(p.peersGone), 1, 0},
 	} {
-		limit := s.maps.room[c.name]
+		limit := s.maps.room[c.name] - c.spare
 		if c.need > limit {
 			workloads := 1
-			for workloads < c.need*c.each {
+			for workloads < (c.need+c.spare)*c.each {
 				workloads *= 2
 			}
 			return &exit.Error{Code: exit.Rejected, Step: "check configuration", Object: c.name,

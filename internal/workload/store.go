@@ -20,6 +20,7 @@ import (
 
 	"github.com/kmesh-net/kmesh-node/internal/exit"
 	"github.com/kmesh-net/kmesh-node/internal/fault"
+	"github.com/kmesh-net/kmesh-node/internal/xds"
 )
 
 // Options of Open.
@@ -182,10 +183,11 @@ func (s *Store) Resource(id uint32) (kind, name string, ok bool, err error) {
 	return kind, name, ok && err == nil, err
 }
 
-// Names are those of all resources of some kinds, in no order.
-func (s *Store) Names(kinds ...Kind) (names []string, err error) {
+// Names are those of all resources that a document of kind k may hold, in no order:
+// workloads and services share a kind of document, and istiod names each by one name.
+func (s *Store) Names(k xds.Kind) (names []string, err error) {
 	err = s.current(func(l *live) error {
-		for _, k := range kinds {
+		for _, k := range kindsOf(k) {
 			names = slices.AppendSeq(names, maps.Keys(l.model.res[k]))
 		}
 		return nil
