@@ -4,6 +4,7 @@ package xdsclient
 
 import (
 	"context"
+	"errors"
 	"io"
 	"maps"
 	"net/netip"
@@ -34,6 +35,8 @@ type clusters struct {
 	fail  error           // of the next Update
 	late  []xds.Rejection // by the next Update, of responses before
 	names []string        // of endpoints to ask for; nil: those of the clusters
+
+	unwelcome string // a resource of this name is invalid
 }
 
 func newClusters() *clusters {
@@ -51,6 +54,9 @@ func (s *clusters) Update(_ context.Context, d *xds.Document) (rejected []xds.Re
 	rejected, s.late = s.late, nil
 	for i := range d.Raw {
 		m, err := d.Message(i)
+		if err == nil && s.unwelcome != "" && d.NameOf(i) == s.unwelcome {
+			err = errors.New("unwelcome")
+		}
 		if err != nil {
 			rejected = append(rejected, d.Reject(i, err))
 			continue

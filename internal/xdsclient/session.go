@@ -26,7 +26,13 @@ type session struct {
 	delivered bool         // a response was taken
 	counted   bool         // in State
 	unasked   bool         // a response came of a type that was not asked for
+	late      *time.Timer  // runs while an answer waits
 }
+
+// latePause is what a response that was rejected already waits for its next rejection. A
+// rejection names the version before, and a control plane that compares versions alone, as
+// go-control-plane's does for the state of the world, sends the same again at once.
+const latePause = 5 * time.Second
 
 func (s *session) run(ctx context.Context) error {
 	conn, err := s.c.cfg.Endpoint.connect()
@@ -55,14 +61,34 @@ func (s *session) run(ctx context.Context) error {
 		}
 	}
 	s.c.connected()
-	for {
+	type received struct {
+		r   *response
+		err error
+	}
+	next := make(chan received, 1)
+	receive := func() {
 		r, err := s.stream.recv()
-		if err != nil {
-			return explain(err)
-		}
-		s.c.heard()
-		if err := s.take(r); err != nil {
-			return err
+		next <- received{r, err}
+	}
+	s.late = time.NewTimer(latePause)
+	defer s.late.Stop()
+	s.late.Stop()
+	go receive()
+	for {
+		select {
+		case n := <-next:
+			if n.err != nil {
+				return explain(n.err)
+			}
+			s.c.heard()
+			if err := s.take(n.r); err != nil {
+				return err
+			}
+			go receive() // not before: a response may be large
+		case <-s.late.C:
+			if err := s.sendLate(); err != nil {
+				return explain(err)
+			}
 		}
 	}
 }
@@ -161,10 +187,40 @@ func (s *session) update(sub *subscription, r *response) ([]xds.Rejection, error
 // answer accepts or rejects a response. What is in force of the latter is told by the
 // version of the last one that was fine.
 func (s *session) answer(sub *subscription, r *response, wrong *statuspb.Status) error {
+	again := sub.refused != nil && *sub.refused == r.version
+	sub.refused, sub.late = nil, nil
 	if wrong == nil {
 		sub.version = r.version
+	} else if s.c.cfg.Variant == SotW {
+		version := r.version
+		sub.refused = &version
 	}
-	return s.send(&request{url: sub.url, nonce: r.nonce, names: sub.names, problem: wrong, version: sub.version})
+	answer := &request{url: sub.url, nonce: r.nonce, names: sub.names, problem: wrong, version: sub.version}
+	if wrong == nil || !again {
+		return s.send(answer)
+	}
+	if !slices.ContainsFunc(s.c.subs, func(sub *subscription) bool { return sub.late != nil }) {
+		s.late.Reset(latePause)
+	}
+	sub.late = answer
+	return nil
+}
+
+// sendLate sends the answers that waited.
+func (s *session) sendLate() error {
+	for _, sub := range s.c.subs {
+		if sub.late == nil {
+			continue
+		}
+		answer := sub.late
+		sub.late = nil
+		answer.names = sub.names
+		// Why a stream is over is told where responses are.
+		if err := s.stream.send(answer); err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *session) send(r *request) error {

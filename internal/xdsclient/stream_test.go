@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sirupsen/logrus/hooks/test"
 	"google.golang.org/grpc/codes"
@@ -174,6 +175,58 @@ func TestANACKNamesWhatIsInvalid(t *testing.T) {
 		}
 		if st := c.State().Types[0]; st.LastError != "" || st.NACKs != 1 {
 			t.Errorf("state: %+v", st)
+		}
+	})
+}
+
+// A control plane that looks at versions alone sends what was rejected again at once: that is
+// answered later, and what else it says meanwhile is not kept waiting.
+func TestWhatIsRejectedAgainIsAnsweredLater(t *testing.T) {
+	p, s, c := begun(t, SotW)
+	bad := versioned(spoilt(of(t, ClusterType, named("a", "b")...), "b"), "2")
+	exchange(t, s, bad)
+	n := len(p.Requests())
+	start := time.Now()
+	_, err := s.Send(bad)
+	must(t, err)
+	if q := exchange(t, s, versioned(of(t, EndpointType, assigned("a")...), "2")); !q.ACK() {
+		t.Errorf("answer: %+v", q)
+	}
+	if q := asked(t, p, n, controlplane.Request.NACK); time.Since(start) < latePause || q.Version != "1" || !strings.Contains(q.Error, "Cluster b") {
+		t.Errorf("after %v: %+v", time.Since(start), q)
+	}
+	// One that is good has the answer dropped that waits.
+	_, err = s.Send(bad)
+	must(t, err)
+	if q := exchange(t, s, versioned(of(t, ClusterType, named("a", "b")...), "3")); !q.ACK() {
+		t.Errorf("answer: %+v", q)
+	}
+	if st := c.State().Types[0]; st.NACKs != 3 || st.LastError != "" {
+		t.Errorf("state: %+v", st)
+	}
+}
+
+func TestNoStormOfRejections(t *testing.T) {
+	l := controlplane.NewLive(controlplane.Config{})
+	must(t, l.Start())
+	defer l.Stop()
+	must(t, l.Set(t.Context(), of(t, ClusterType, named("a")...)))
+	both(t, func(t *testing.T, v Variant) {
+		sink := newClusters()
+		sink.unwelcome = "a"
+		c := running(t, sink, Config{Endpoint: Endpoint{Address: l.Address()}, Variant: v})
+		responses := func() (n, nacks uint64) {
+			st := c.State().Types[0]
+			return st.Responses, st.NACKs
+		}
+		for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+			if _, nacks := responses(); nacks > 0 || time.Now().After(end) {
+				break
+			}
+		}
+		time.Sleep(time.Second)
+		if n, nacks := responses(); nacks == 0 || n > 3 {
+			t.Errorf("%d responses in a second, %d of them rejected", n, nacks)
 		}
 	})
 }

@@ -18,9 +18,11 @@ type subscription struct {
 	begun    bool     // there was a first request
 	names    []string // asked for, of a type that is subscribed to by name
 	byName   bool
-	nonce    string // of the last response
-	version  string // sotw: of the last one that was taken whole
-	complete bool   // delta: the next response is all there is
+	nonce    string   // of the last response
+	version  string   // sotw: of the last one that was taken whole
+	complete bool     // delta: the next response is all there is
+	refused  *string  // sotw: version of the last one, where it was not
+	late     *request // sotw: an answer that waits
 }
 
 // prepare begins anew what is of one stream alone, and looks what the maps hold: others
@@ -28,6 +30,7 @@ type subscription struct {
 func (s *session) prepare(sub *subscription) error {
 	sub.begun, sub.nonce, sub.version, sub.complete = false, "", "", false
 	sub.names, sub.byName = nil, false
+	sub.refused, sub.late = nil, nil
 	if s.c.cfg.Variant == SotW {
 		return nil
 	}
