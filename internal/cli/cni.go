@@ -83,12 +83,12 @@ func (c *command) editNetworks(ctx *cli.Context, cfg *loader.Config, word string
 // cniSettings are what this call says; the plugin's entry keeps the others.
 func cniSettings(ctx *cli.Context, cfg *loader.Config) (s cni.Settings, err error) {
 	if ctx.IsSet("cni-failure-policy") {
-		if s.FailurePolicy, err = oneOf(ctx, "cni-failure-policy", cni.Open, cni.Closed); err != nil {
+		if s.FailurePolicy, err = enumOf(ctx, "cni-failure-policy"); err != nil {
 			return s, err
 		}
 	}
 	if ctx.IsSet("cni-log-level") {
-		if s.LogLevel, err = oneOf(ctx, "cni-log-level", enumerations["cni-log-level"]...); err != nil {
+		if s.LogLevel, err = enumOf(ctx, "cni-log-level"); err != nil {
 			return s, err
 		}
 	}

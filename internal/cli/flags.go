@@ -204,12 +204,7 @@ func takesValue(flags []cli.Flag, a string) bool {
 
 // enumOf is the value of a flag that takes one of those in enumerations.
 func enumOf(ctx *cli.Context, name string) (string, error) {
-	return oneOf(ctx, name, enumerations[name]...)
-}
-
-// String of a flag's value that must be one of some.
-func oneOf(ctx *cli.Context, name string, allowed ...string) (string, error) {
-	v := ctx.String(name)
+	v, allowed := ctx.String(name), enumerations[name]
 	if slices.Contains(allowed, v) {
 		return v, nil
 	}
