@@ -72,11 +72,15 @@ func stillInUse(h *loader.Handles, step string, names ...string) error {
 			return err
 		}
 		if !there {
-			return &exit.Error{Code: exit.NotUp, Step: step, Object: "map " + name, Err: errAnotherUp,
-				Remedy: "run it again, after kmesh-node up where it is down"}
+			return madeAnew(step, name)
 		}
 	}
 	return nil
+}
+
+func madeAnew(step, name string) error {
+	return &exit.Error{Code: exit.NotUp, Step: step, Object: "map " + name, Err: errAnotherUp,
+		Remedy: "run it again, after kmesh-node up where it is down"}
 }
 
 // enrolment is the answer of enroll and unenroll.

@@ -114,6 +114,9 @@ func (c *command) topOnce(ctx *cli.Context, s *sampler, asked topAsked) error {
 	if err != nil {
 		return err
 	}
+	if now.Anew {
+		return madeAnew("top", "km_watch")
+	}
 	r := top.Compare(before, now)
 	r.Sort(asked.order)
 	if asked.limit > 0 && len(r.Services) > asked.limit {
@@ -146,35 +149,70 @@ func topTable(mode loader.Mode, r *top.Report) *table {
 type sampler struct {
 	mode     loader.Mode
 	keeper   *keeper.Keeper
-	watch    *datalog.Watch
 	interval time.Duration
+
+	maps  *loader.Handles // those that were read last
+	watch *datalog.Watch  // theirs; nil: none was opened
 }
 
 func newSampler(cfg *loader.Config, k *keeper.Keeper, interval time.Duration) (*sampler, error) {
 	s := &sampler{mode: cfg.Mode, keeper: k, interval: interval}
-	err := k.Handles(func(h *loader.Handles) (err error) {
-		s.watch, err = datalog.OpenWatch(h.FD("km_watch"))
-		return err
-	})
+	_, err := s.follow()
 	return s, err
 }
 
+// read reads the maps that are in use, which may be others than before.
 func (s *sampler) read() (*top.Sample, error) {
-	if err := s.watch.CountFor(s.interval + spare); err != nil {
-		return nil, err
+	now := &top.Sample{}
+	for {
+		err := s.watch.CountFor(s.interval + spare)
+		if err != nil {
+			return nil, err
+		}
+		if now.Services, err = s.keeper.Services(); err != nil {
+			return nil, err
+		}
+		if now.Denied, err = s.keeper.Denials(); err != nil {
+			return nil, err
+		}
+		now.At = time.Now()
+		others, err := s.follow()
+		if err != nil {
+			return nil, err
+		}
+		if !others {
+			return now, nil
+		}
+		now.Anew = true
 	}
-	if err := s.keeper.Handles(func(h *loader.Handles) error { return stillInUse(h, "top", "km_watch") }); err != nil {
-		return nil, err
-	}
-	services, err := s.keeper.Services()
-	if err != nil {
-		return nil, err
-	}
-	denied, err := s.keeper.Denials()
-	return &top.Sample{At: time.Now(), Services: services, Denied: denied}, err
 }
 
+// follow goes over to the maps that are in use, and says whether they are others than before.
+func (s *sampler) follow() (others bool, err error) {
+	err = s.keeper.Handles(func(h *loader.Handles) error {
+		if err := stillInUse(h, "top", "km_watch"); err != nil || h == s.maps {
+			return err
+		}
+		if err := s.close(); err != nil {
+			return err
+		}
+		watch, err := datalog.OpenWatch(h.FD("km_watch"))
+		if err != nil {
+			return err
+		}
+		s.maps, s.watch, others = h, watch, true
+		return nil
+	})
+	return others, err
+}
+
+// close has nothing counted any more where nobody else looks.
 func (s *sampler) close() error {
+	if s.watch == nil {
+		return nil
+	}
 	s.watch.CountNoMore()
-	return s.watch.Close()
+	err := s.watch.Close()
+	s.watch = nil
+	return err
 }

@@ -18,6 +18,8 @@ type Sample struct {
 	At       time.Time
 	Services []served.Counters
 	Denied   uint64 // connections to this node's pods; workload mode
+	// Anew says that the counters are not those of the sample before: another `up` made them.
+	Anew bool
 }
 
 // Row is a service between two samples. Rates are per second, of the time between them.
@@ -51,7 +53,11 @@ func since(before, now uint64) uint64 {
 }
 
 // Compare makes a report of two samples. A service that the first one lacks began at 0.
+// Between counters that were made anew and others is nothing.
 func Compare(before, now *Sample) *Report {
+	if now.Anew {
+		before = now
+	}
 	r := &Report{Interval: now.At.Sub(before.At), Services: []Row{}, Denied: now.Denied}
 	old := make(map[string]*served.Counters, len(before.Services))
 	for i := range before.Services {

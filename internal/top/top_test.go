@@ -54,6 +54,16 @@ func TestRatesAreOfTheTimeBetweenSamples(t *testing.T) {
 	}
 }
 
+// What was made anew meanwhile may be more than before.
+func TestCountersOfOtherMapsAreNoRate(t *testing.T) {
+	now := after(time.Second, 9, served.Counters{Service: "a", Connects: 7, Latency: time.Minute, Refused: 7, Endpoints: 2})
+	now.Anew = true
+	r := Compare(after(0, 5, served.Counters{Service: "a", Connects: 5, Latency: time.Second, Refused: 1}), now)
+	if a := r.Services[0]; a.Connects != 7 || a.Rate != 0 || a.FailureRate != 0 || a.Took != 0 || r.Rate != 0 || r.DeniedRate != 0 || r.Endpoints != 2 {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestRowsAreSorted(t *testing.T) {
 	r := &Report{Services: []Row{
 		{Counters: served.Counters{Service: "b", Connects: 5}, Rate: 1, FailureRate: 9, Took: 3},

@@ -4,12 +4,15 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -127,6 +130,8 @@ type screen struct {
 	done chan struct{}
 }
 
+const topEvery = 100 * time.Millisecond
+
 // topOn starts top on a terminal of 80 columns and 24 lines.
 func (n *node) topOn(t *testing.T, env ...string) *screen {
 	t.Helper()
@@ -149,7 +154,7 @@ func (n *node) topOn(t *testing.T, env ...string) *screen {
 		t.Fatal(err)
 	}
 	s.before = *was
-	s.cmd = n.command("top", "--interval", "100ms")
+	s.cmd = n.command("top", "--interval", topEvery.String())
 	s.cmd.Stdin, s.cmd.Stdout, s.cmd.Stderr = s.slave, s.slave, s.slave
 	s.cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true, Setctty: true}
 	s.cmd.Env = append(s.cmd.Environ(), env...)
@@ -229,6 +234,91 @@ func (s *screen) ended() {
 	if err := s.master.Close(); err != nil {
 		s.t.Error(err)
 	}
+}
+
+func TestTopWhileTheMapsAreMadeAnewInAdsMode(t *testing.T) {
+	n, p, c := site(t)
+	configure := func() { n.apply(cds(static("a", epA1)), lds(listener(service, toCluster("a")))) }
+	configure()
+	topWhileAnew(t, n, func() { wantReach(t, c, service, epA1) }, func() {
+		n.up()
+		n.enroll(p)
+		configure()
+	})
+}
+
+func TestTopWhileTheMapsAreMadeAnewInWorkloadMode(t *testing.T) {
+	m := newMesh(t)
+	m.backends()
+	p := m.enrolled(clientIP)
+	c := p.client(0)
+	configure := func() { m.apply(wds(serviceA(), a1())) }
+	configure()
+	topWhileAnew(t, m.node, func() { wantReach(t, c, vipA, at(ip1, 8080)) }, func() {
+		m.up()
+		m.enroll(p)
+		configure()
+	})
+}
+
+// topWhileAnew looks at one service while other maps come into use: what they counted is
+// no rate together with what was counted before, and what is live goes on with them.
+func topWhileAnew(t *testing.T, n *node, connect, up func()) {
+	t.Helper()
+	send := func(to *exec.Cmd, s unix.Signal) {
+		t.Helper()
+		if err := to.Process.Signal(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	once := n.command("top", "--once", "--interval", "3s") // a down waits two for who has maps open
+	var errs strings.Builder
+	once.Stdout, once.Stderr = t.Output(), &errs
+	if err := once.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := eventually(func() error { return holdsMaps(once.Process.Pid) }); err != nil {
+		t.Error(err)
+	}
+	n.want(exitDone, "down") // by now it has looked
+	send(once, unix.SIGSTOP) // and looks again when the new maps are there
+	up()
+	send(once, unix.SIGCONT)
+	if err := once.Wait(); once.ProcessState.ExitCode() != exitNotUp {
+		t.Errorf("top --once: %v\n%s", err, errs.String())
+	}
+
+	live := n.topOn(t, "TERM=xterm")
+	none := func(l []string) bool { return len(l) > 1 && strings.HasPrefix(l[1], "services 1: 0 connects/s") }
+	some := func(l []string) bool {
+		if len(l) > 1 && strings.HasPrefix(l[1], "services 1: ") && !none(l) {
+			return true
+		}
+		connect()
+		return false
+	}
+	live.shows("connections", some)
+	time.Sleep(3 * topEvery) // until none of them is a rate any more
+	live.shows("no connections", none)
+	send(live.cmd, unix.SIGSTOP)
+	n.want(exitDone, "down")
+	up()
+	send(live.cmd, unix.SIGCONT)
+	live.shows("connections that the new maps count", some)
+	live.press("q")
+	live.ended()
+}
+
+// holdsMaps returns an error unless the process has maps open.
+func holdsMaps(pid int) error {
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	fds, err := os.ReadDir(dir)
+	for _, fd := range fds {
+		if to, err := os.Readlink(filepath.Join(dir, fd.Name())); err == nil && to == "anon_inode:bpf-map" {
+			return nil
+		}
+	}
+	return errors.Join(fmt.Errorf("process %d has no map open", pid), err)
 }
 
 func TestTopOnATerminal(t *testing.T) {
