@@ -46,17 +46,21 @@ func (c *command) follow(ctx *cli.Context, cfg *loader.Config, h *loader.Handles
 	if rate > maxRate {
 		return usage("--rate %d is more than %d", rate, maxRate)
 	}
-	p := &eventPrinter{out: c.stdout, errout: c.stderr, form: form, names: names, limit: ratelimit.Limiter{PerSecond: int(rate)}}
+	out := newEventOut(ctx.Context, c.stdout)
+	p := &eventPrinter{out: out, errout: newEventOut(ctx.Context, c.stderr), form: form, names: names, limit: ratelimit.Limiter{PerSecond: int(rate)}}
 	collectAsUsual()
 	err = events.Follow(ctx.Context, events.Maps{Event: h.FD("km_event"), Reader: h.FD("km_reader"), Stats: h.FD("km_wstats")},
 		events.Handler{Event: p.event, Lost: p.lost, Tick: func() error {
-			if err := p.dropped(); err != nil {
+			if err := errors.Join(p.dropped(), out.orphaned()); err != nil {
 				return err
 			}
 			// Those that are read here, and by which events get their names.
 			return stillInUse(h, "events", "km_event", "km_wstats", "km_res", "km_pstate")
 		}})
-	return errors.Join(err, p.dropped())
+	if err != nil {
+		return err
+	}
+	return p.dropped()
 }
 
 // maxRate is the most that --rate takes: more events than that a second do not come.

@@ -4,8 +4,10 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/netip"
 	"os"
 	"reflect"
@@ -199,5 +201,70 @@ func TestThePageOfEventsIsWhole(t *testing.T) {
 	slices.Sort(got)
 	if !slices.Equal(want, got) {
 		t.Errorf("the page has\n%q, want\n%q", got, want)
+	}
+}
+
+// nobodyReads returns the end of a pipe that takes nothing any more, and its other end.
+func nobodyReads(t *testing.T) (w, r *os.File) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(r.Close(), w.Close()); err != nil && !errors.Is(err, os.ErrClosed) {
+			t.Error(err)
+		}
+	})
+	size, err := unix.FcntlInt(w.Fd(), unix.F_GETPIPE_SZ, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(make([]byte, size)); err != nil {
+		t.Fatal(err)
+	}
+	return w, r
+}
+
+func TestEventsThatNobodyTakesDoNotKeepTheCommandFromItsEnd(t *testing.T) {
+	w, r := nobodyReads(t)
+	ctx, stop := context.WithCancel(context.Background())
+	p := &eventPrinter{out: newEventOut(ctx, w), form: "json", names: fakeNames{}}
+	printed := make(chan error, 1)
+	go func() { printed <- p.event(events.Event{Type: events.Opened}) }()
+	select {
+	case err := <-printed:
+		t.Fatalf("it was printed: %v", err)
+	case <-time.After(3 * endSeen):
+	}
+	stop()
+	select {
+	case err := <-printed:
+		if !errors.Is(err, errNotTaken) {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("the command does not end")
+	}
+	// Who reads, but late, gets what there is.
+	if _, err := io.CopyN(io.Discard, r, 1<<12); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.event(events.Event{Type: events.Opened}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestEventsEndWithTheirReader(t *testing.T) {
+	w, r := nobodyReads(t)
+	out := newEventOut(t.Context(), w)
+	if err := out.orphaned(); err != nil {
+		t.Errorf("there is a reader: %v", err)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := out.orphaned(); !errors.Is(err, unix.EPIPE) {
+		t.Errorf("there is no reader: %v", err)
 	}
 }

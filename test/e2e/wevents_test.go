@@ -5,7 +5,9 @@ package e2e
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -207,5 +209,87 @@ func TestEventsOverTheRateAreCounted(t *testing.T) {
 	}
 	if dropped < more/2 || shown+dropped < more {
 		t.Errorf("of more than %d connections %v opened are shown, and %v events were left out", more, shown, dropped)
+	}
+}
+
+// Who follows has the lock, and programs report: neither is for nobody.
+func TestEventsEndWhenNobodyTakesThem(t *testing.T) {
+	m, c := lane(t)
+	start := func() (cmd *exec.Cmd, out *os.File, ended chan error) {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := unix.FcntlInt(w.Fd(), unix.F_SETPIPE_SZ, 4096); err != nil {
+			t.Fatal(err)
+		}
+		cmd = m.command("-o", "json", "events")
+		cmd.Stdout, cmd.Stderr = w, t.Output()
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		ended = make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		return cmd, r, ended
+	}
+	ends := func(cmd *exec.Cmd, ended chan error) {
+		t.Helper()
+		select {
+		case <-ended:
+		case <-time.After(patience):
+			t.Error("events goes on")
+			if err := cmd.Process.Kill(); err != nil {
+				t.Error(err)
+			}
+			<-ended
+		}
+	}
+
+	gone, out, ended := start()
+	if err := out.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	stop := make(chan struct{})
+	go func() { // the command takes its time to begin
+		defer close(stop)
+		for scan := bufio.NewScanner(out); scan.Scan() && !strings.Contains(scan.Text(), `"closed"`); {
+		}
+	}()
+	for waits := true; waits; {
+		c.reach(vipA)
+		select {
+		case <-stop:
+			waits = false
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ends(gone, ended)
+
+	full, out, ended := start()
+	if err := eventually(func() error {
+		c.reach(vipA)
+		n, err := unix.IoctlGetInt(int(out.Fd()), unix.TIOCINQ)
+		if err == nil && n == 0 {
+			err = errors.New("events prints nothing")
+		}
+		return err
+	}); err != nil {
+		t.Error(err)
+	}
+	for range 50 { // more than the pipe has room for
+		c.reach(vipA)
+	}
+	if err := full.Process.Signal(unix.SIGTERM); err != nil {
+		t.Error(err)
+	}
+	ends(full, ended)
+	if err := out.Close(); err != nil {
+		t.Error(err)
 	}
 }
