@@ -118,13 +118,25 @@ func (l *Live) pressed(p press) {
 	l.View.Top = max(l.View.Top, 0)
 }
 
+// stopsWithin is how soon a process that is sent SIGSTOP has stopped. The first one of a PID
+// namespace never does.
+const stopsWithin = time.Second
+
 // pause stops this process as the terminal's user asked, with the terminal as it was.
 func pause(t *terminal) error {
 	if err := t.leave(); err != nil {
 		return err
 	}
+	continued := make(chan os.Signal, 1)
+	signal.Notify(continued, unix.SIGCONT)
+	defer signal.Stop(continued)
 	if err := unix.Kill(unix.Getpid(), unix.SIGSTOP); err != nil {
 		return err
+	}
+	// Another thread may get the signal, and this one goes on until it has.
+	select {
+	case <-continued:
+	case <-time.After(stopsWithin):
 	}
 	return t.enter()
 }

@@ -321,6 +321,46 @@ func holdsMaps(pid int) error {
 	return errors.Join(fmt.Errorf("process %d has no map open", pid), err)
 }
 
+// stopped returns an error unless the process is stopped.
+func stopped(pid int) error {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err == nil && !strings.Contains(string(stat), ") T ") {
+		err = fmt.Errorf("process %d is not stopped: %s", pid, stat)
+	}
+	return err
+}
+
+func TestTopThatIsStoppedLeavesTheTerminal(t *testing.T) {
+	n := upNode(t)
+	s := n.topOn(t, "TERM=xterm")
+	s.shows("its keys", func(l []string) bool { return len(l) == 24 })
+	for range 10 {
+		s.press("\x1a")
+		if err := eventually(func() error {
+			all := s.all()
+			if err := stopped(s.cmd.Process.Pid); err != nil {
+				return err
+			}
+			if !strings.HasSuffix(all, "\x1b[?1049l") {
+				return fmt.Errorf("the screen is not left: …%q", all[max(0, len(all)-80):])
+			}
+			return nil
+		}); err != nil {
+			t.Error(err)
+			break
+		}
+		if err := s.cmd.Process.Signal(unix.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+		s.shows("its keys again", func([]string) bool { return strings.HasSuffix(s.all(), "\x1b[J") })
+	}
+	if err := s.cmd.Process.Signal(unix.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	s.press("q")
+	s.ended()
+}
+
 func TestTopOnATerminal(t *testing.T) {
 	n, _, c := site(t)
 	n.apply(cds(static("a", epA1), static("b", epB1)), lds(listener(service, toCluster("a"))))
