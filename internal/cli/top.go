@@ -98,7 +98,7 @@ func (c *command) showTop(ctx *cli.Context) (err error) {
 	return live.Run(ctx.Context)
 }
 
-// topOnce prints what happens within one interval.
+// topOnce prints what happens within one interval, or until it is to end.
 func (c *command) topOnce(ctx *cli.Context, s *sampler, asked topAsked) error {
 	before, err := s.read()
 	if err != nil {
@@ -107,9 +107,6 @@ func (c *command) topOnce(ctx *cli.Context, s *sampler, asked topAsked) error {
 	wait, stop := context.WithTimeout(ctx.Context, asked.interval)
 	defer stop()
 	<-wait.Done()
-	if ctx.Context.Err() != nil {
-		return nil
-	}
 	now, err := s.read()
 	if err != nil {
 		return err

@@ -87,6 +87,22 @@ func TestTopOnceInAdsMode(t *testing.T) {
 	refused(t, exitNotUp, n.run("top", "--once"))
 }
 
+// A script that has seen enough gets what there is.
+func TestTopOnceThatIsInterruptedPrintsItsTable(t *testing.T) {
+	n := upNode(t)
+	n.apply(cds(static("a", epA1)))
+	cmd := n.command("top", "--once", "--interval", "1h")
+	var out strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, t.Output()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	err := eventually(func() error { return holdsMaps(cmd.Process.Pid) })
+	if err := errors.Join(err, cmd.Process.Signal(unix.SIGINT), cmd.Wait()); err != nil || !strings.Contains(out.String(), "\na ") {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+}
+
 // Connects are counted while somebody looks, by themselves and exactly.
 func TestTopOnceInWorkloadMode(t *testing.T) {
 	m, c := lane(t)
