@@ -233,34 +233,3 @@ func TestARestartGoesOn(t *testing.T) {
 	b.want("clusters", b.clusters(), "a:1 ")
 	b.want("routes", b.keys(config.Route), "[]")
 }
-
-// A Listener comes back when the one goes that took its address.
-func TestAnAddressThatIsFreeAgain(t *testing.T) {
-	for _, delta := range []bool{false, true} {
-		b := newBench(t)
-		b.delta = delta
-		told := 0
-		b.sink.OnLost(func() { told++ })
-		b.send(cds, eds("a", "a"), eds("b", "b"))
-		b.send(edt, endpoints("a", 1), endpoints("b", 2))
-		first := tcp(t, "l", 80, "a")
-		b.send(lds, first)
-		b.send(lds, first, tcp(t, "m", 80, "b"))
-		b.wait(fetchTime)
-		b.want("owner", b.sink.world.owners["10.0.0.1:80"].name, "m")
-		if told != 0 {
-			t.Error("told of a loss")
-		}
-		if delta {
-			b.sendOf(true, lds, []string{"m"})
-		} else {
-			b.send(lds, first)
-		}
-		if told != 1 {
-			t.Errorf("told %d times, want once", told)
-		}
-		b.send(lds, first)
-		b.want("owner", b.sink.world.owners["10.0.0.1:80"].name, "l")
-		b.want("listeners", b.keys(config.Listener), "[10.0.0.1:80]")
-	}
-}

@@ -44,18 +44,24 @@ func (w *world) release(r *resource) {
 	if r.held == nil {
 		return
 	}
-	for _, key := range r.held.addresses {
-		delete(w.owners, key)
-	}
+	w.vacate(r.held.addresses)
 	w.setHeld(r, nil)
+}
+
+// vacate writes down that nobody has those addresses.
+func (w *world) vacate(keys []string) {
+	for _, key := range keys {
+		delete(w.owners, key)
+		if len(w.ousted[key]) > 0 {
+			w.freed[key] = true
+		}
+	}
 }
 
 // setAddresses is setHeld of a listener, which takes its addresses from whoever had them.
 func (w *world) setAddresses(r *resource, h *held) {
 	if r.held != nil {
-		for _, key := range r.held.addresses {
-			delete(w.owners, key)
-		}
+		w.vacate(r.held.addresses)
 	}
 	for _, key := range h.addresses {
 		w.unholdAddress(key)
@@ -64,17 +70,52 @@ func (w *world) setAddresses(r *resource, h *held) {
 	w.setHeld(r, h)
 }
 
-// restore finds Listeners whose addresses are free that others had taken: what they were is
-// not known any more, and the control plane has to say it again.
-func (w *world) restore() (missed bool) {
-	for key, r := range w.ousted {
-		if w.owners[key] != nil {
-			continue
-		}
+// oust writes down that r has lost an address to another one, and is next in line for it.
+func (w *world) oust(key string, r *resource) {
+	l := slices.DeleteFunc(w.ousted[key], func(o *resource) bool { return o == r || !o.said })
+	if r.said {
+		l = append(l, r)
+	}
+	w.queue(key, l)
+}
+
+// queue sets who would have an address if the one that has it went.
+func (w *world) queue(key string, l []*resource) {
+	if len(l) == 0 {
 		delete(w.ousted, key)
-		if r.said && r.next == nil {
-			r.print, missed = 0, true
+		return
+	}
+	w.ousted[key] = l
+}
+
+// settleClaims forgets what those had lost before that come or go now: whoever comes has all
+// the addresses that it is to have.
+func (w *world) settleClaims() {
+	for key, l := range w.ousted {
+		w.queue(key, slices.DeleteFunc(l, func(o *resource) bool { return o.goes || !o.said }))
+	}
+}
+
+// restore finds Listeners whose addresses are free that others had taken: what they were is
+// not known any more, and the control plane has to say it again. The last one of an address
+// comes back, as it would if those after it had never been.
+func (w *world) restore() (missed bool) {
+	freed := w.freed
+	w.freed = map[string]bool{}
+	for key := range freed {
+		l := w.ousted[key]
+		for back := w.owners[key] != nil; !back && len(l) > 0; {
+			r := l[len(l)-1]
+			l = l[:len(l)-1]
+			switch {
+			case r.said && r.next == nil:
+				back, missed = true, true
+				r.print = 0
+			case r.said:
+				back = slices.Contains(r.addresses, key) // it comes by itself
+			}
 		}
+		w.queue(key, l)
 	}
 	return missed
 }
@@ -86,7 +127,7 @@ func (w *world) unholdAddress(key string) {
 		return
 	}
 	delete(w.owners, key)
-	w.ousted[key] = r
+	w.oust(key, r)
 	h := *r.held
 	h.addresses = slices.DeleteFunc(slices.Clone(h.addresses), func(a string) bool { return a == key })
 	if len(h.addresses) == 0 {

@@ -243,6 +243,7 @@ func (p *plan) done(ops []config.Op) {
 		}
 	}
 	rec.end()
+	p.w.settleClaims()
 	for _, r := range p.going {
 		// Also one that was said and that nobody names: it is not asked for any more.
 		r.goes, r.said, r.print = false, false, 0

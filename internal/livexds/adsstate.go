@@ -66,8 +66,10 @@ type world struct {
 	clusters, listeners, routes map[string]*resource
 	services                    map[string]*service
 	owners                      map[string]*resource // of listeners' addresses in the store
-	// ousted are the Listeners that had an address before the one that has it.
-	ousted map[string]*resource
+	// ousted are the Listeners that had an address before the one that has it, the last one
+	// last; freed are addresses of theirs that somebody left.
+	ousted map[string][]*resource
+	freed  map[string]bool
 	// waiting are resources with a next, or with a held that is to go.
 	waiting map[*resource]bool
 	// fresh are services that wait for a Cluster to take them.
@@ -93,7 +95,7 @@ type question struct {
 func newWorld(now func() time.Time) *world {
 	return &world{
 		clusters: map[string]*resource{}, listeners: map[string]*resource{}, routes: map[string]*resource{},
-		services: map[string]*service{}, owners: map[string]*resource{}, ousted: map[string]*resource{},
+		services: map[string]*service{}, owners: map[string]*resource{}, ousted: map[string][]*resource{}, freed: map[string]bool{},
 		waiting: map[*resource]bool{}, fresh: map[*service]bool{}, awaited: map[question]time.Time{}, lapsed: map[question]bool{},
 		asked: map[xds.Kind][]string{}, unnamed: true, now: now,
 	}
