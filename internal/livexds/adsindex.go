@@ -5,6 +5,7 @@ package livexds
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -103,9 +104,13 @@ func (a *Ads) follow(s storage) error {
 // names something that was in the store and is not.
 func (w *world) load(s storage) (lost string, err error) {
 	had := map[*resource]bool{}
+	at := map[*resource][]string{}
 	for _, k := range []xds.Kind{xds.KindCluster, xds.KindListener, xds.KindRoute} {
 		for _, r := range w.of(k) {
 			had[r] = r.held != nil
+			if r.held != nil && len(r.held.addresses) > 0 {
+				at[r] = r.held.addresses
+			}
 			if r.next == nil {
 				r.print = 0
 			}
@@ -132,6 +137,11 @@ func (w *world) load(s storage) (lost string, err error) {
 		}
 	}
 	rec.end()
+	for r, keys := range at {
+		if w.lostAddress(r, keys) {
+			lost = shown(r)
+		}
+	}
 	for r, was := range had {
 		if !was || found[r] {
 			continue
@@ -142,6 +152,24 @@ func (w *world) load(s storage) (lost string, err error) {
 	}
 	w.unnamed = true
 	return lost, nil
+}
+
+// lostAddress says whether somebody deleted an address of r, which had those. Where r has
+// come to another one it was changed, not deleted.
+func (w *world) lostAddress(r *resource, had []string) (lost bool) {
+	if r.held == nil {
+		return false
+	}
+	for _, key := range had {
+		switch w.owners[key] {
+		case r:
+		case nil:
+			lost = r.said
+		default:
+			w.oust(key, r)
+		}
+	}
+	return lost && !slices.ContainsFunc(r.held.addresses, func(key string) bool { return !slices.Contains(had, key) })
 }
 
 // record writes down what the store has got.

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kmesh-net/kmesh-node/internal/config"
@@ -17,6 +18,7 @@ import (
 	"github.com/kmesh-net/kmesh-node/internal/xds"
 	"github.com/kmesh-net/kmesh-node/internal/xdsclient"
 	"github.com/kmesh-net/kmesh-node/proto/cluster"
+	"github.com/kmesh-net/kmesh-node/proto/listener"
 )
 
 // Another writer's batch in between is seen; maps that lost what was published have all
@@ -119,6 +121,41 @@ func TestALossIsToldWithoutAResponse(t *testing.T) {
 				t.Errorf("told %d times, want once", told)
 			}
 		})
+	}
+}
+
+// An address that was deleted by hand is lost, one that was moved by hand was not.
+func TestAnAddressDeletedByHand(t *testing.T) {
+	at := func(ip string, port uint32) *listener.Listener {
+		a, err := config.ParseAddress(fmt.Sprintf("%s:%d", ip, port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &listener.Listener{Name: "l", Address: a}
+	}
+	for _, c := range []struct {
+		ops  []config.Op
+		told int
+	}{
+		{[]config.Op{{Delete: true, Message: at("10.0.0.2", 80)}}, 1},
+		{[]config.Op{{Delete: true, Message: at("10.0.0.2", 80)}, {Message: at("10.0.0.2", 81)}}, 0},
+	} {
+		b := newBench(t)
+		told := 0
+		b.sink.OnLost(func() { told++ })
+		b.send(cds, &clusterv3.Cluster{Name: "a"})
+		l := tcp(t, "l", 80, "a")
+		l.AdditionalAddresses = []*listenerv3.AdditionalAddress{{Address: address("10.0.0.2", 80)}}
+		b.send(lds, l)
+		b.want("listeners", b.keys(config.Listener), "[10.0.0.1:80 10.0.0.2:80]")
+		if _, err := b.store.PublishAt(c.ops, b.store.version); err != nil {
+			t.Fatal(err)
+		}
+		b.sink.Look()
+		b.sink.Look()
+		if told != c.told {
+			t.Errorf("%v: told %d times, want %d", c.ops, told, c.told)
+		}
 	}
 }
 
