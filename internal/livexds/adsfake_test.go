@@ -33,6 +33,7 @@ type fakeStore struct {
 	all     map[config.Kind]map[string]proto.Message
 	version store.Version
 	fail    error  // of the next publication
+	shut    error  // of each walk over Clusters, which come last
 	refuse  string // the key of a resource that is not taken
 	before  func() // the next publication
 	always  func() // before each
@@ -59,6 +60,9 @@ func (f *fakeStore) Get(k config.Kind, key proto.Message) (proto.Message, error)
 }
 
 func (f *fakeStore) Walk(k config.Kind, do func(proto.Message) error) error {
+	if f.shut != nil && k == config.Cluster {
+		return f.shut
+	}
 	for _, key := range slices.Sorted(maps.Keys(f.all[k])) {
 		f.reads++
 		if err := do(f.all[k][key]); err != nil {

@@ -87,8 +87,7 @@ func (a *Ads) follow(s storage) error {
 	lost := "they were made anew"
 	if v.Generation >= a.version.Generation {
 		if lost, err = a.world.load(s); err != nil {
-			a.reset()
-			return err
+			return err // the next one reads all again
 		}
 	}
 	if lost != "" {

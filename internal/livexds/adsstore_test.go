@@ -159,6 +159,29 @@ func TestAnAddressDeletedByHand(t *testing.T) {
 	}
 }
 
+// A store that cannot be read for a moment takes nothing away of what is known.
+func TestAStoreThatIsNotRead(t *testing.T) {
+	b := newBench(t)
+	b.sink.OnLost(func() { t.Error("told of a loss") })
+	b.send(cds, eds("a", "a"))
+	b.send(edt, endpoints("a", 1))
+	b.send(lds, http(t, "l", 80, "r"))
+	if _, err := b.store.PublishAt([]config.Op{{Message: &cluster.Cluster{Name: "hand"}}}, b.store.version); err != nil {
+		t.Fatal(err)
+	}
+	b.store.shut = store.ErrLocked
+	b.sink.Look()
+	b.want("services asked for", b.asked(edt), "[a]")
+	b.want("routes asked for", b.asked(rds), "[r]")
+	b.store.shut = nil
+	b.sink.Look()
+	b.send(rds, routing("r", "a"))
+	b.want("listeners", b.keys(config.Listener), "[10.0.0.1:80]")
+	if ok, missing := b.sink.Synced(); !ok {
+		t.Errorf("not synced: %s", missing)
+	}
+}
+
 // What has no room is refused, by name where it can be told; the rest stays and goes on.
 func TestAFullStore(t *testing.T) {
 	b := newBench(t)
