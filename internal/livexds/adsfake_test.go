@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -35,9 +36,11 @@ type fakeStore struct {
 	fail    error  // of the next publication
 	shut    error  // of each walk over Clusters, which come last
 	refuse  string // the key of a resource that is not taken
-	before  func() // the next publication
-	always  func() // before each
-	reads   int
+	// refuseAll begins the keys of several.
+	refuseAll string
+	before    func() // the next publication
+	always    func() // before each
+	reads     int
 }
 
 func newFakeStore() *fakeStore {
@@ -95,8 +98,9 @@ func (f *fakeStore) PublishAt(ops []config.Op, at store.Version) (store.Version,
 		return store.Version{}, store.ErrMoved
 	}
 	for i, op := range ops {
-		if !op.Delete && f.refuse != "" && config.KeyOf(op.Message) == f.refuse {
-			return store.Version{}, &store.OpError{Op: i, Err: &store.InvalidError{Message: f.refuse}}
+		key := config.KeyOf(op.Message)
+		if !op.Delete && key != "" && (key == f.refuse || f.refuseAll != "" && strings.HasPrefix(key, f.refuseAll)) {
+			return store.Version{}, &store.OpError{Op: i, Err: &store.InvalidError{Message: key}}
 		}
 	}
 	changed := false

@@ -181,7 +181,14 @@ func (t *taking) complete() {
 // said something new of, or it would be taken for what is in force. What it says is gone is
 // no part of that.
 func (t *taking) rejectAll(why error) {
+	named := map[string]bool{}
+	for _, b := range t.rejected {
+		named[b.Name] = true
+	}
 	refuse := func(name string) {
+		if named[name] {
+			return
+		}
 		t.rejected = append(t.rejected, xds.Rejection{Kind: t.doc.Kind, Name: name, Err: fmt.Errorf("%s %s: %w", t.doc.Kind, xds.Clip(name), why)})
 	}
 	for _, r := range t.resources {
