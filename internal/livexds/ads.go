@@ -281,7 +281,8 @@ func (a *Ads) fault(err error, text string) {
 	}
 }
 
-// Held are the names of what the maps hold of a type.
+// Held are the names of what the maps hold of a type, and of Listeners whose addresses others
+// have for now: the control plane has to say of all of them that they went away.
 func (a *Ads) Held(typeURL string) (names []string, err error) {
 	k := adsKinds[typeURL]
 	a.mu.Lock()
@@ -290,7 +291,7 @@ func (a *Ads) Held(typeURL string) (names []string, err error) {
 		return nil, err
 	}
 	for name, r := range a.world.of(k) {
-		if r.held != nil || r.next != nil {
+		if r.said || r.held != nil || r.next != nil {
 			names = append(names, name)
 		}
 	}

@@ -3,6 +3,7 @@
 package livexds
 
 import (
+	"fmt"
 	"testing"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -65,6 +66,8 @@ func TestAnAddressOfThree(t *testing.T) {
 			b.wait(fetchTime)
 		}
 		b.want("owner", b.sink.world.owners["10.0.0.1:80"].name, "n")
+		held, err := b.sink.Held(lds)
+		b.want("held", fmt.Sprint(held, err), "[l m n] <nil>")
 		for _, name := range order {
 			delete(has, name)
 			before := told
