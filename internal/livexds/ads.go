@@ -37,6 +37,7 @@ type Ads struct {
 	version store.Version     // of the store that world knows
 	come    map[xds.Kind]bool // a response of that kind was taken
 	timer   *time.Timer       // runs while something waits
+	due     time.Time         // of timer: when what waits for longest has done so for long enough
 	warned  warned
 	changed func()
 	lost    func()
@@ -109,8 +110,7 @@ func (a *Ads) Update(ctx context.Context, d *xds.Document) (rejected []xds.Rejec
 		// What goes asks for no room, and would not be named again.
 		t.takeAway()
 		err = a.open(func(s storage) error { return a.bring(ctx, s, t) })
-		if refused(err) { // what waited before is the reason
-			t.undo()
+		if refused(err) { // what waited before is the reason, and goes on to wait with what goes
 			err = nil
 		}
 	}
@@ -161,8 +161,11 @@ func (a *Ads) blame(ops []store.Op, err error, t *taking) (b xds.Rejection, ok b
 	}
 	m := ops[failed.Op].Message
 	b = xds.Rejection{Kind: xds.Kind(config.KindOf(m).String()), Name: config.NameOf(m), Err: err}
-	if c, is := m.(*cluster.Cluster); is && t != nil && t.doc.Kind == xds.KindAssignment {
-		b.Kind, b.Name = t.doc.Kind, xds.ServiceName(c)
+	if c, is := m.(*cluster.Cluster); is && xds.ServiceName(c) != "" {
+		r := a.world.clusters[c.GetName()]
+		if t != nil && t.doc.Kind == xds.KindAssignment || r == nil || !r.goes { // its endpoints change
+			b.Kind, b.Name = xds.KindAssignment, xds.ServiceName(c)
+		}
 	}
 	return b, true
 }
@@ -198,15 +201,18 @@ func (a *Ads) bring(ctx context.Context, s storage, t *taking) error {
 		switch {
 		case err == nil:
 			p.done(r.Ops)
-			if a.world.restore() {
-				a.log.Info("xds: an address is free that another Listener of the control plane asked for: all is asked for again")
+			if a.world.restore() || len(p.missed) > 0 {
+				a.log.Info("xds: something can come into force that could not when it came: all is asked for again")
 				a.lost()
 			}
 			a.warn(slices.Concat(p.remarks, r.Warnings))
 			for _, n := range r.Notes {
 				a.log.Debugf("xds: %s", n)
 			}
-			return nil
+			if t != nil {
+				return nil
+			}
+			// Of two at one address the other one is over time as well.
 		case errors.Is(err, store.ErrMoved) && moved < mostMoved && ctx.Err() == nil:
 			moved++
 			p.drop()
@@ -229,21 +235,24 @@ func (a *Ads) publish(s storage, r *xds.Result) (store.Version, error) {
 	return v, nil
 }
 
-// reject forgets resources that cannot be together with the others.
+// reject forgets resources that cannot be together with the others. Of a kind that t is not
+// of the control plane has heard that they are fine: they are tried again.
 func (a *Ads) reject(bad []xds.Rejection, t *taking) {
 	for _, b := range bad {
+		if t == nil || t.doc.Kind != b.Kind {
+			if a.world.retry(b) {
+				a.log.WithError(b.Err).Errorf("xds: %s %s is refused, and is tried again", b.Kind, xds.Clip(b.Name))
+			}
+			continue
+		}
 		if r := a.world.of(b.Kind)[b.Name]; r != nil {
 			r.print, r.said = 0, r.held != nil
 			a.world.setNext(r, nil)
-		} else if sv := a.world.services[b.Name]; sv != nil {
-			sv.print = 0
-			a.world.settleService(sv, nil, false)
+		} else if s := a.world.services[b.Name]; s != nil {
+			s.print = 0
+			a.world.settleService(s, nil, false)
 		}
-		if t != nil && t.doc.Kind == b.Kind {
-			t.rejected = append(t.rejected, b)
-			continue
-		}
-		a.log.WithError(b.Err).Error("xds: not in force")
+		t.rejected = append(t.rejected, b)
 	}
 }
 

@@ -89,6 +89,26 @@ func TestAnAddressOfThree(t *testing.T) {
 	}
 }
 
+// Of two at one address that have waited for too long one comes after the other.
+func TestTwoOverTimeAtOneAddress(t *testing.T) {
+	b := newBench(t)
+	b.delta = true
+	told := 0
+	b.sink.OnLost(func() { told++ })
+	b.send(cds, eds("a", "a"))
+	b.send(lds, tcp(t, "l", 80, "a"))
+	b.send(lds, tcp(t, "m", 80, "a"))
+	b.wait(fetchTime)
+	b.want("owner", b.sink.world.owners["10.0.0.1:80"].name, "m")
+	if ok, missing := b.sink.Synced(); !ok || told > 0 {
+		t.Errorf("not synced: %s; told %d times", missing, told)
+	}
+	b.sendOf(true, lds, []string{"m"})
+	if told != 1 {
+		t.Errorf("told %d times, want once", told)
+	}
+}
+
 // One that moves while another one takes its address is not missed there.
 func TestAnAddressThatWasHandedOver(t *testing.T) {
 	for range 20 { // in any order of what came into force

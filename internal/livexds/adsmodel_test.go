@@ -31,6 +31,7 @@ type model struct {
 	// whole are the addresses whose connections had endpoints, when last looked.
 	whole map[string]bool
 	late  bool // what it owes may have been given up: nothing is checked before the end
+	lost  bool // the sink wants all of it again
 }
 
 func newModel(t *testing.T, seed uint64) *model {
@@ -92,6 +93,7 @@ func (m *model) named(l proto.Message) []string {
 // is nothing to say.
 func (m *model) say(url string) bool {
 	m.t.Helper()
+	m.sink.OnLost(func() { m.lost = true })
 	asked, byName := m.sink.Names(url)
 	var removed []string
 	var put []proto.Message
@@ -121,8 +123,16 @@ func (m *model) say(url string) bool {
 	if !news && len(removed) == 0 && !(url == cds || url == lds) {
 		return false
 	}
-	if bad := m.sendOf(m.delta, url, removed, put...); len(bad) > 0 {
+	bad := m.sendOf(m.delta, url, removed, put...)
+	if len(bad) > 0 && m.store.refuse == "" {
 		m.t.Fatalf("%s: %v are refused", url, bad)
+	}
+	for _, name := range bad { // it is told again
+		told[name] = &cluster.Cluster{Name: "of another version"}
+	}
+	if m.lost {
+		m.lost, news = false, true
+		m.forget()
 	}
 	m.listen()
 	if m.late {

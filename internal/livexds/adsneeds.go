@@ -13,8 +13,6 @@ func (p *plan) contested(r *resource) bool {
 	return slices.ContainsFunc(r.addresses, func(key string) bool {
 		o := p.w.owners[key]
 		switch {
-		case p.taken[key] != nil:
-			return true
 		case o == nil || o == r || !o.said:
 			return false
 		case o.next != nil:

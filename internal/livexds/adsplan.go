@@ -26,6 +26,7 @@ type plan struct {
 	taken         map[string]*resource // addresses, by what comes
 	services      []*service           // whose endpoints come or go
 	remarks       []string             // of what has waited for too long
+	missed        []*service           // their endpoints came, and nothing has them any more
 	// named is how much less, or more, a resource will be named by those in the store,
 	// users, and by those and the ones that wait, all.
 	users, all map[question]int
@@ -75,15 +76,22 @@ func shown(r *resource) string { return string(r.kind) + " " + xds.Clip(r.name) 
 
 // come has the next version of r come if what it needs is there.
 func (p *plan) come(r *resource) {
+	if r.refused != nil && !p.overdue(r.since) {
+		return
+	}
 	if lacks := p.lacks(r); lacks != "" {
 		if !p.overdue(r.since) {
 			return
 		}
 		p.remark("%s: in force without %s, which did not come in time", shown(r), lacks)
+		// A Cluster took them that has gone since, while this one was refused.
+		if sv := p.w.services[r.next.Service()]; sv != nil && sv.print != 0 {
+			p.missed = append(p.missed, sv)
+		}
 	}
 	// Of two that the control plane has at one address the later one takes it in the end,
 	// as a warning will say.
-	if p.contested(r) && !p.overdue(r.since) {
+	if p.contested(r) && !p.overdue(r.since) || slices.ContainsFunc(r.addresses, func(key string) bool { return p.taken[key] != nil }) {
 		return
 	}
 	r.goes = true
@@ -194,7 +202,7 @@ func (p *plan) endpoints() {
 	for s := range p.w.fresh {
 		switch {
 		case s.wanted == 0 || !taken[s.name] && !p.w.hasTaker(s):
-		case s.gone && !p.overdue(s.since):
+		case (s.gone || s.refused != nil) && !p.overdue(s.since):
 			// Its clusters will be told to go, too, or to another service.
 		default:
 			p.services = append(p.services, s)
@@ -256,6 +264,9 @@ func (p *plan) done(ops []config.Op) {
 	}
 	for _, s := range p.services {
 		p.w.settleService(s, nil, false)
+	}
+	for _, s := range p.missed {
+		s.print = 0 // what comes again is news
 	}
 }
 

@@ -35,6 +35,8 @@ type resource struct {
 	come bool
 	// since is when it began to wait, for what it names or for those that name it.
 	since time.Time
+	// refused is why next was not taken when something else brought it: it is tried again.
+	refused error
 	// seen and taken are the last response that named it, and that had a new version.
 	seen, taken uint64
 	goes        bool // of a plan: next comes into force, or held goes
@@ -58,7 +60,9 @@ type service struct {
 	gone   bool      // the control plane took it away, the store has not heard yet
 	since  time.Time // of gone
 	come   bool
-	seen   uint64
+	// refused is, as a resource's, of next or gone; since is of it then.
+	refused error
+	seen    uint64
 }
 
 // world is all of it. Changes go through its methods, which keep the counts.
@@ -227,6 +231,9 @@ func (w *world) settleService(s *service, next *xds.Arrival, gone bool) {
 	if gone && !s.gone {
 		s.since = w.now()
 	}
+	if next != s.next || gone != s.gone {
+		s.refused = nil
+	}
 	s.next, s.gone = next, gone
 	if next != nil || gone {
 		w.fresh[s] = true
@@ -250,6 +257,9 @@ func (w *world) assigned(name string) bool {
 // setNext sets the version of r that waits; nil: none does.
 func (w *world) setNext(r *resource, next *xds.Arrival) {
 	old := r.named
+	if r.refused != nil { // what comes now has not waited yet
+		r.refused, r.since = nil, time.Time{}
+	}
 	r.next, r.named, r.addresses = next, xds.References{}, nil
 	if next != nil {
 		r.named, r.addresses = next.References(), next.Addresses()

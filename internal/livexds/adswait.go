@@ -15,14 +15,17 @@ import (
 // arm has the time of what waits watched, while something does: an idle run is not woken.
 func (a *Ads) arm(least time.Duration) {
 	first := a.world.oldest()
+	due := first.Add(fetchTime)
 	switch {
-	case a.closed || a.timer != nil && !first.IsZero():
+	case a.closed || a.timer != nil && !first.IsZero() && !due.Before(a.due):
 		return
 	case first.IsZero():
 		a.disarm()
 		return
 	}
-	a.timer = time.AfterFunc(max(first.Add(fetchTime).Sub(a.now()), least), a.expire)
+	a.disarm()
+	a.due = due
+	a.timer = time.AfterFunc(max(due.Sub(a.now()), least), a.expire)
 }
 
 // oldest is when that began to wait which waits for longest; zero: nothing waits.
@@ -37,7 +40,7 @@ func (w *world) oldest() time.Time {
 		older(r.since)
 	}
 	for s := range w.fresh {
-		if s.gone {
+		if (s.gone || s.refused != nil) && s.wanted > 0 && w.hasTaker(s) { // else others wait
 			older(s.since)
 		}
 	}
@@ -90,6 +93,25 @@ func (a *Ads) disarm() {
 	}
 }
 
+// retryTime is how long what was refused waits for another try: longer than what waits for
+// others, which is not to be behind it at each turn.
+const retryTime = time.Minute
+
+// retry has what was refused wait for another try, and says whether the reason is not the one
+// of the last time. A response that names it is looked into, and brings it anew.
+func (w *world) retry(b xds.Rejection) (news bool) {
+	since := w.now().Add(retryTime - fetchTime)
+	other := func(before error) bool { return before == nil || before.Error() != b.Err.Error() }
+	if r := w.of(b.Kind)[b.Name]; r != nil {
+		news = other(r.refused)
+		r.print, r.since, r.refused = 0, since, b.Err
+	} else if s := w.services[b.Name]; s != nil && b.Kind == xds.KindAssignment {
+		news = other(s.refused)
+		s.print, s.since, s.refused = 0, since, b.Err
+	}
+	return news
+}
+
 // giveUp ceases to wait for answers to questions of before that time, and names them.
 func (w *world) giveUp(before time.Time) string {
 	var l []string
@@ -137,8 +159,14 @@ func (a *Ads) note() {
 
 // missing names a few of those that are waited for.
 func (w *world) missing() string {
-	if len(w.awaited)+len(w.waiting) == 0 {
+	if len(w.awaited)+len(w.waiting)+len(w.fresh) == 0 {
 		return ""
+	}
+	why := func(refused error) string {
+		if refused == nil {
+			return ""
+		}
+		return " (refused: " + xds.Clip(refused.Error()) + ")"
 	}
 	var l []string
 	for q := range w.awaited {
@@ -146,7 +174,12 @@ func (w *world) missing() string {
 	}
 	for r := range w.waiting {
 		if r.next != nil {
-			l = append(l, shown(r))
+			l = append(l, shown(r)+why(r.refused))
+		}
+	}
+	for s := range w.fresh {
+		if s.refused != nil {
+			l = append(l, string(xds.KindAssignment)+" "+xds.Clip(s.name)+why(s.refused))
 		}
 	}
 	return few(l)
