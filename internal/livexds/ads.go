@@ -122,6 +122,11 @@ func (a *Ads) Update(ctx context.Context, d *xds.Document) (rejected []xds.Rejec
 		return nil, err
 	}
 	a.world.lapse()
+	if a.world.again {
+		a.world.again = false
+		a.log.Info("xds: something is wanted again that was asked for all the time: all is asked for again")
+		a.lost()
+	}
 	a.come[d.Kind] = a.come[d.Kind] || !whole
 	a.warn(d.Warnings)
 	if d.Complete && len(d.Raw) == 0 {
@@ -270,6 +275,7 @@ func (a *Ads) Names(typeURL string) (names []string, byName bool) {
 	if err := a.open(a.follow); err != nil {
 		a.fault(err, "what the maps name is not known")
 	}
+	a.world.hear(k)
 	return a.world.questions(k), true
 }
 

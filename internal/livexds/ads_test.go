@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -181,6 +182,31 @@ func TestANameThatReappears(t *testing.T) {
 	b.want("clusters", b.clusters(), "")
 	b.send(edt, endpoints("a", 1))
 	b.want("clusters", b.clusters(), "a:1 ")
+}
+
+// A name that went without a response, and is wanted again before anybody heard of that, was
+// never asked for anew.
+func TestANameThatReappearsUnheard(t *testing.T) {
+	for _, heard := range []bool{false, true} {
+		b := newBench(t)
+		b.delta = true
+		told := 0
+		b.sink.OnLost(func() { told++ })
+		b.send(cds, &clusterv3.Cluster{Name: "a"})
+		b.send(lds, http(t, "l", 80, "r"))
+		b.send(rds, routing("r", "a"))
+		b.send(lds, tcp(t, "l", 80, "never"))
+		b.want("routes asked for", b.asked(rds), "[r]")
+		b.wait(fetchTime)
+		b.want("routes", b.keys(config.Route), "[]")
+		if heard {
+			b.want("routes asked for", b.asked(rds), "[]")
+		}
+		b.send(lds, http(t, "l", 80, "r"))
+		if want := map[bool]int{false: 1}[heard]; told != want {
+			t.Errorf("heard %v: told %d times, want %d", heard, told, want)
+		}
+	}
 }
 
 // Partial responses take nothing away, removals and updates may share one.

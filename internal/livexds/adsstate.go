@@ -3,6 +3,7 @@
 package livexds
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -80,8 +81,12 @@ type world struct {
 	fresh map[*service]bool
 	// awaited are services and RouteConfigurations that were asked for and have not come.
 	awaited map[question]time.Time
-	// lapsed are those of which nobody wanted an answer any more for a moment.
-	lapsed map[question]bool
+	// lapsed are those of which nobody wanted an answer any more for a moment; unheard those
+	// of which nobody did for longer, and the client has not looked since.
+	lapsed, unheard map[question]bool
+	// again: one that is unheard is asked again. The client goes on to ask for it and will
+	// not get another answer.
+	again bool
 	// asked is what to ask for by name, nil when it has to be made anew.
 	asked map[xds.Kind][]string
 	// unnamed: there may be RouteConfigurations that nobody names.
@@ -100,7 +105,7 @@ func newWorld(now func() time.Time) *world {
 	return &world{
 		clusters: map[string]*resource{}, listeners: map[string]*resource{}, routes: map[string]*resource{},
 		services: map[string]*service{}, owners: map[string]*resource{}, ousted: map[string][]*resource{}, freed: map[string]bool{},
-		waiting: map[*resource]bool{}, fresh: map[*service]bool{}, awaited: map[question]time.Time{}, lapsed: map[question]bool{},
+		waiting: map[*resource]bool{}, fresh: map[*service]bool{}, awaited: map[question]time.Time{}, lapsed: map[question]bool{}, unheard: map[question]bool{},
 		asked: map[xds.Kind][]string{}, unnamed: true, now: now,
 	}
 }
@@ -200,6 +205,7 @@ func (w *world) lapse() {
 				continue
 			}
 			delete(w.awaited, q)
+			w.unheard[q] = true
 			if r != nil {
 				r.come, r.print = false, 0
 				w.settle(r)
@@ -211,6 +217,7 @@ func (w *world) lapse() {
 			continue
 		}
 		delete(w.awaited, q)
+		w.unheard[q] = true
 		delete(w.asked, xds.KindAssignment)
 		if s != nil {
 			s.come, s.print = false, 0
@@ -223,6 +230,7 @@ func (w *world) lapse() {
 func (w *world) await(k xds.Kind, name string, come bool) {
 	if !come {
 		w.awaited[question{k, name}] = w.now()
+		w.again = w.again || w.unheard[question{k, name}]
 	}
 }
 
@@ -271,6 +279,11 @@ func (w *world) setNext(r *resource, next *xds.Arrival) {
 		w.hope(n, -1)
 	}
 	w.settle(r)
+}
+
+// hear writes down that the client looks at the names to ask for.
+func (w *world) hear(k xds.Kind) {
+	maps.DeleteFunc(w.unheard, func(q question, _ bool) bool { return q.kind == k })
 }
 
 // questions are the names to ask for, sorted.
