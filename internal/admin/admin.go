@@ -80,8 +80,8 @@ func Serve(cfg Config) (*Server, error) {
 	}
 	s.open = reachable(s.listener.Addr())
 	s.http = &http.Server{
-		Handler:           s.handler(),
-		ReadHeaderTimeout: headerTime, ReadTimeout: headerTime, WriteTimeout: writeTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader, ErrorLog: log.New(debugLog{cfg.Log}, "admin: ", 0),
+		Handler: s.handler(), ReadHeaderTimeout: headerTime, ReadTimeout: headerTime, WriteTimeout: writeTime,
+		IdleTimeout: idleTime, MaxHeaderBytes: maxHeader, ErrorLog: log.New(debugLog{cfg.Log}, "admin: ", 0),
 	}
 	seat(s.http)
 	go func() {

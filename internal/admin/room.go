@@ -96,7 +96,9 @@ func (g *guest) set(busy bool) {
 	g.room.mu.Lock()
 	g.busy, g.silent = busy, time.Now()
 	g.room.mu.Unlock()
-	g.room.left.Broadcast() // it may be sent away
+	if !busy { // it may be sent away
+		g.room.left.Broadcast()
+	}
 }
 
 type guestKey struct{}

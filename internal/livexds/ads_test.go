@@ -35,9 +35,7 @@ func TestEndpointsComeBeforeClustersAndTheseBeforeListeners(t *testing.T) {
 	}
 	b.send(rds, routing("r", "a"))
 	b.want("listeners", b.keys(config.Listener), "[10.0.0.1:80 10.0.0.1:81]")
-	if ok, missing := b.sink.Synced(); !ok {
-		t.Errorf("not synced: %s", missing)
-	}
+	b.wantSynced()
 }
 
 // The old way stays until the new one is whole, and what was in use goes last.
@@ -92,9 +90,7 @@ func TestWaitingEnds(t *testing.T) {
 	b.wait(time.Second)
 	b.want("clusters", b.clusters(), "a- b:2 ")
 	b.want("listeners", b.keys(config.Listener), "[10.0.0.1:80 10.0.0.1:81]")
-	if ok, missing := b.sink.Synced(); !ok {
-		t.Errorf("not synced: %s", missing)
-	}
+	b.wantSynced()
 	// What a listener names and the control plane has no more, too.
 	b.send(cds, eds("b", "b"))
 	b.want("clusters", b.clusters(), "a- b:2 ")

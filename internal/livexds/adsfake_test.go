@@ -221,6 +221,21 @@ func (b *bench) want(what, is, want string) {
 	}
 }
 
+func (b *bench) wantSynced() {
+	b.t.Helper()
+	if ok, missing := b.sink.Synced(); !ok {
+		b.t.Errorf("not synced: %s", missing)
+	}
+}
+
+// wantNothingOverdue fails where the timer of what waits would run again at once.
+func (b *bench) wantNothingOverdue() {
+	b.t.Helper()
+	if first := b.sink.world.oldest(); !first.IsZero() && !first.After(b.now.Add(-fetchTime)) {
+		b.t.Fatalf("something waits since %v, it is %v", first, b.now)
+	}
+}
+
 func (b *bench) asked(url string) string {
 	names, _ := b.sink.Names(url)
 	return fmt.Sprint(names)

@@ -68,9 +68,7 @@ func TestRefusedIsNotSynced(t *testing.T) {
 		t.Errorf("synced %v, missing %q", ok, missing)
 	}
 	b.send(cds, &clusterv3.Cluster{Name: "a"})
-	if ok, missing := b.sink.Synced(); !ok {
-		t.Errorf("missing %q", missing)
-	}
+	b.wantSynced()
 }
 
 // Another writer that never ceases does not keep a response for ever, nor the end of it.
@@ -177,9 +175,7 @@ func TestAStoreThatIsNotRead(t *testing.T) {
 	b.sink.Look()
 	b.send(rds, routing("r", "a"))
 	b.want("listeners", b.keys(config.Listener), "[10.0.0.1:80]")
-	if ok, missing := b.sink.Synced(); !ok {
-		t.Errorf("not synced: %s", missing)
-	}
+	b.wantSynced()
 }
 
 // What has no room is refused, by name where it can be told; the rest stays and goes on.
@@ -259,7 +255,5 @@ func TestSyncedDoesNotWaitForAPublication(t *testing.T) {
 		t.Error("nothing was published")
 	}
 	b.send(lds)
-	if ok, missing := b.sink.Synced(); !ok {
-		t.Errorf("not synced: %s", missing)
-	}
+	b.wantSynced()
 }

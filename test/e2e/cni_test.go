@@ -52,20 +52,13 @@ func TestCNIUninstallGivesTheNetworkBack(t *testing.T) {
 	m := newMesh(t)
 	r := newRuntime(m.node, m.net)
 	p := r.add(serverIP)
-	uninstall := func(want string) {
-		t.Helper()
-		res := m.want(exitDone, "cni", "uninstall", "--cni-conf-dir", r.conf, "--cni-bin-dir", r.bin)
-		if !strings.Contains(res.out, want) {
-			t.Errorf("%v\ndoes not say %q", res, want)
-		}
-	}
-	uninstall("stays: the runtime calls it for 1 pods")
+	r.uninstall("stays: the runtime calls it for 1 pods")
 	if got, err := os.ReadFile(r.network()); err != nil || string(got) != r.text {
 		t.Errorf("the network is\n%s%v\nwas\n%s", got, err, r.text)
 	}
 	r.del(p) // as the runtime knows the network from before
-	uninstall("uninstalled: " + filepath.Join(r.bin, "kmesh-cni"))
-	uninstall("nothing to change")
+	r.uninstall("uninstalled: " + filepath.Join(r.bin, "kmesh-cni"))
+	r.uninstall("nothing to change")
 	// Of a pod that went meanwhile no runtime tells a plugin that its network does not have.
 	r.install()
 	r.add("10.3.0.2")
@@ -76,7 +69,7 @@ func TestCNIUninstallGivesTheNetworkBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	run(t, "", "ip", "netns", "del", gone.name+"x")
-	uninstall("stays: the runtime calls it for 1 pods")
+	r.uninstall("stays: the runtime calls it for 1 pods")
 	refused(t, exitUsage, m.run("cni", "remove"), "install, uninstall")
 	refused(t, exitNotReady, m.run("cni", "install", "--cni-conf-dir", t.TempDir()), "no network is configured")
 }

@@ -55,19 +55,12 @@ func (m *mesh) leftAlone(r *cniRuntime, p *pod) {
 	if err := r.check(p); err != nil {
 		t.Error(err)
 	}
-	uninstall := func(want string) {
-		t.Helper()
-		res := m.want(exitDone, "cni", "uninstall", "--cni-conf-dir", r.conf, "--cni-bin-dir", r.bin)
-		if !strings.Contains(res.out, want) {
-			t.Errorf("%v\ndoes not say %q", res, want)
-		}
-	}
-	uninstall("stays: the runtime calls it for 1 pods")
+	r.uninstall("stays: the runtime calls it for 1 pods")
 	r.del(p) // as the runtime knows the network from before
 	if l := r.records(); len(l) > 0 {
 		t.Errorf("records %v", l)
 	}
-	uninstall("uninstalled: ")
+	r.uninstall("uninstalled: ")
 }
 
 // A pod of a namespace that is excluded is the plugin's to remove all the same.

@@ -28,6 +28,15 @@ type cniRuntime struct {
 	text string // of the network as it was
 }
 
+// uninstall takes the plugin out of every network, and has to print a text.
+func (r *cniRuntime) uninstall(want string) {
+	r.t.Helper()
+	res := r.want(exitDone, "cni", "uninstall", "--cni-conf-dir", r.conf, "--cni-bin-dir", r.bin)
+	if !strings.Contains(res.out, want) {
+		r.t.Errorf("%v\ndoes not say %q", res, want)
+	}
+}
+
 func (r *cniRuntime) network() string { return filepath.Join(r.conf, "10-fabric.conflist") }
 
 const networkText = `{
